@@ -1,0 +1,1 @@
+//! Metric providers, the condition language and the judge.

@@ -1,0 +1,1 @@
+//! Real control plane, scenario runner, data-plane tests.

@@ -1,0 +1,3 @@
+//! The kubectl plugin, the simulator and the demo.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Kubernetes API in memory, with workload controllers, a kubelet, traffic and faults.

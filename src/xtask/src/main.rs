@@ -1,0 +1,3 @@
+//! The one entry point for whoever works on the project.
+
+fn main() {}

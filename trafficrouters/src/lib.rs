@@ -1,0 +1,1 @@
+//! Traffic routers: what each route object must say for a wanted split.
