@@ -1,1 +1,5 @@
 //! Real control plane, scenario runner, data-plane tests.
+
+pub mod controlplane;
+pub mod process;
+pub mod toolchain;
