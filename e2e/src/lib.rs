@@ -1,1 +1,2 @@
 //! Real control plane, scenario runner, data-plane tests.
+pub mod scenario;
