@@ -8,4 +8,5 @@
 
 pub mod check;
 pub mod format;
+pub mod manifest;
 pub mod state;

@@ -33,7 +33,9 @@ fn status(expect: &Expect, rollout: &Value, found: &mut Vec<String>) {
         let seen: Option<i64> = text(rollout, "/status/observedGeneration").parse().ok();
         let is = text(rollout, "/status/phase");
         if seen != number(rollout, "/metadata/generation") {
-            found.push(format!("phase: wanted {phase}, the spec is not observed yet"));
+            found.push(format!(
+                "phase: wanted {phase}, the spec is not observed yet"
+            ));
         } else if is != phase {
             let message = text(rollout, "/status/message");
             found.push(format!("phase: wanted {phase}, is {is} ({message})"));
@@ -49,7 +51,10 @@ fn status(expect: &Expect, rollout: &Value, found: &mut Vec<String>) {
     differ(found, "step", expect.step.map(i64::from), is);
     let is = number(rollout, "/status/canary/weights/canary/weight");
     differ(found, "weight", expect.weight.map(i64::from), is);
-    let is = rollout.pointer("/status/abort").and_then(Value::as_bool).unwrap_or(false);
+    let is = rollout
+        .pointer("/status/abort")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     differ(found, "aborted", expect.aborted, Some(is));
     let stable = text(rollout, "/status/stableRS");
     let is = !stable.is_empty() && stable == text(rollout, "/status/currentPodHash");
@@ -60,9 +65,9 @@ fn status(expect: &Expect, rollout: &Value, found: &mut Vec<String>) {
             .and_then(Value::as_array)
             .and_then(|all| all.iter().find(|one| text(one, "/type") == kind))
             .map(|one| format!("{}/{}", text(one, "/status"), text(one, "/reason")));
-        let holds = is.as_ref().is_some_and(|is| {
-            is == wanted || is.split('/').next() == Some(wanted.as_str())
-        });
+        let holds = is
+            .as_ref()
+            .is_some_and(|is| is == wanted || is.split('/').next() == Some(wanted.as_str()));
         if !holds {
             found.push(format!("condition {kind}: wanted {wanted}, is {is:?}"));
         }
@@ -89,7 +94,9 @@ fn pods(expect: &Expect, state: &State, found: &mut Vec<String>) {
         let hash = text(object, "/spec/selector/rollouts-pod-template-hash");
         let is = state.image_of(hash);
         if is != Some(wanted.as_str()) {
-            found.push(format!("service {service}: wanted {wanted}, selects {is:?} ({hash})"));
+            found.push(format!(
+                "service {service}: wanted {wanted}, selects {is:?} ({hash})"
+            ));
         }
     }
 }
@@ -124,7 +131,11 @@ fn ingress_weight(ingress: &Value) -> Option<i64> {
 fn destination_weight(virtual_service: &Value, name: &str) -> Option<i64> {
     ["http", "tls", "tcp"]
         .iter()
-        .filter_map(|section| virtual_service.pointer(&format!("/spec/{section}"))?.as_array())
+        .filter_map(|section| {
+            virtual_service
+                .pointer(&format!("/spec/{section}"))?
+                .as_array()
+        })
         .flatten()
         .filter_map(|route| route.pointer("/route")?.as_array())
         .flatten()
@@ -147,15 +158,23 @@ fn children(expect: &Expect, state: &State, found: &mut Vec<String>) {
         }
     }
     if let Some(wanted) = &expect.experiment {
-        let is = state.experiments.last().map(|one| text(one, "/status/phase"));
+        let is = state
+            .experiments
+            .last()
+            .map(|one| text(one, "/status/phase"));
         if is != Some(wanted.as_str()) {
             found.push(format!("experiment: wanted {wanted}, is {is:?}"));
         }
     }
     for (name, wanted) in &expect.deployments {
-        let is = state.deployments.get(name).and_then(|one| number(one, "/spec/replicas"));
+        let is = state
+            .deployments
+            .get(name)
+            .and_then(|one| number(one, "/spec/replicas"));
         if is != Some(i64::from(*wanted)) {
-            found.push(format!("deployment {name}: wanted {wanted} replicas, has {is:?}"));
+            found.push(format!(
+                "deployment {name}: wanted {wanted} replicas, has {is:?}"
+            ));
         }
     }
     for reason in &expect.events {
@@ -180,7 +199,10 @@ mod tests {
             }),
             ..State::default()
         };
-        let expect = Expect { phase: Some("Healthy".into()), ..Expect::default() };
+        let expect = Expect {
+            phase: Some("Healthy".into()),
+            ..Expect::default()
+        };
         assert_eq!(
             differences(&expect, &state),
             ["phase: wanted Healthy, the spec is not observed yet"]

@@ -205,8 +205,10 @@ impl Scenario {
         let value = serde_json::to_value(value).with_context(|| path.display().to_string())?;
         let mut scenario: Self =
             serde_json::from_value(value).with_context(|| path.display().to_string())?;
-        scenario.name =
-            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        scenario.name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if scenario.steps.is_empty() {
             bail!("{}: a scenario needs steps", path.display());
         }
@@ -221,7 +223,10 @@ impl Scenario {
         let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
             .with_context(|| folder.display().to_string())?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "yaml")
+            })
             .collect();
         paths.sort();
         paths.iter().map(|path| Self::load(path)).collect()
@@ -273,7 +278,9 @@ impl Scenario {
 /// When it is none of these.
 pub fn seconds(text: &str) -> Result<i64> {
     let (number, unit) = text.split_at(text.len().saturating_sub(1));
-    let number: i64 = number.parse().with_context(|| format!("{text:?} is not a time like 10s"))?;
+    let number: i64 = number
+        .parse()
+        .with_context(|| format!("{text:?} is not a time like 10s"))?;
     match unit {
         "s" => Ok(number),
         "m" => Ok(number * 60),
@@ -305,6 +312,23 @@ mod tests {
         let parsed: Result<Scenario, _> = serde_json::from_value(serde_json::json!({
             "steps": [{"expect": {"fase": "Healthy"}}],
         }));
-        assert!(parsed.unwrap_err().to_string().contains("unknown field `fase`"));
+        assert!(
+            parsed
+                .unwrap_err()
+                .to_string()
+                .contains("unknown field `fase`")
+        );
+    }
+
+    #[test]
+    fn every_scenario_file_loads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let scenarios = Scenario::load_all(&folder).unwrap();
+        assert!(scenarios.len() > 10);
+        for scenario in scenarios {
+            assert!(!scenario.rules.is_empty(), "{} names no rule", scenario.name);
+            let root = folder.join("../..");
+            assert!(!scenario.documents(&root).unwrap().trim().is_empty(), "{}", scenario.name);
+        }
     }
 }

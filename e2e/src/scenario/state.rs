@@ -49,7 +49,10 @@ impl State {
         let api = |resource: ApiResource| -> Api<DynamicObject> {
             Api::namespaced_with(client.clone(), namespace, &resource)
         };
-        let found = api(rollouts()).get(rollout).await.context("reading the Rollout")?;
+        let found = api(rollouts())
+            .get(rollout)
+            .await
+            .context("reading the Rollout")?;
         let list = async |resource: ApiResource| -> Result<Vec<Value>> {
             let kind = resource.kind.clone();
             match api(resource).list(&ListParams::default()).await {
@@ -68,7 +71,11 @@ impl State {
         };
         let mut event_reasons = Vec::new();
         for event in list(resource("", "v1", "Event", "events")).await? {
-            if event.pointer("/involvedObject/name").and_then(Value::as_str) == Some(rollout) {
+            if event
+                .pointer("/involvedObject/name")
+                .and_then(Value::as_str)
+                == Some(rollout)
+            {
                 event_reasons.push(text(&event, "/reason").to_owned());
             }
         }
@@ -77,8 +84,13 @@ impl State {
             replica_sets: list(resource("apps", "v1", "ReplicaSet", "replicasets")).await?,
             services: by_name(list(resource("", "v1", "Service", "services")).await?),
             virtual_services: by_name(
-                list(resource("networking.istio.io", "v1", "VirtualService", "virtualservices"))
-                    .await?,
+                list(resource(
+                    "networking.istio.io",
+                    "v1",
+                    "VirtualService",
+                    "virtualservices",
+                ))
+                .await?,
             ),
             ingresses: by_name(
                 list(resource("networking.k8s.io", "v1", "Ingress", "ingresses")).await?,
@@ -90,11 +102,14 @@ impl State {
                 "analysisruns",
             ))
             .await?,
-            experiments: list(resource("argoproj.io", "v1alpha1", "Experiment", "experiments"))
-                .await?,
-            deployments: by_name(
-                list(resource("apps", "v1", "Deployment", "deployments")).await?,
-            ),
+            experiments: list(resource(
+                "argoproj.io",
+                "v1alpha1",
+                "Experiment",
+                "experiments",
+            ))
+            .await?,
+            deployments: by_name(list(resource("apps", "v1", "Deployment", "deployments")).await?),
             event_reasons,
         })
     }
@@ -105,7 +120,8 @@ impl State {
         self.replica_sets
             .iter()
             .find(|set| {
-                set.pointer("/metadata/labels/rollouts-pod-template-hash").and_then(Value::as_str)
+                set.pointer("/metadata/labels/rollouts-pod-template-hash")
+                    .and_then(Value::as_str)
                     == Some(hash)
             })
             .map(|set| text(set, "/spec/template/spec/containers/0/image"))
@@ -113,17 +129,26 @@ impl State {
 }
 
 fn order(object: &Value) -> (&str, &str) {
-    (text(object, "/metadata/creationTimestamp"), text(object, "/metadata/name"))
+    (
+        text(object, "/metadata/creationTimestamp"),
+        text(object, "/metadata/name"),
+    )
 }
 
 fn by_name(items: Vec<Value>) -> BTreeMap<String, Value> {
-    items.into_iter().map(|item| (text(&item, "/metadata/name").to_owned(), item)).collect()
+    items
+        .into_iter()
+        .map(|item| (text(&item, "/metadata/name").to_owned(), item))
+        .collect()
 }
 
 /// The text at a JSON pointer; empty when there is none.
 #[must_use]
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The number at a JSON pointer, if there is one.
