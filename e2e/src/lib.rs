@@ -2,4 +2,5 @@
 
 pub mod controlplane;
 pub mod process;
+pub mod scenario;
 pub mod toolchain;

@@ -16,10 +16,22 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut outcomes = vec![stage::run("core", &mut stage::cargo(&["bench", "-p", "sluice-core"]))?];
+    let mut outcomes = vec![stage::run(
+        "core",
+        &mut stage::cargo(&["bench", "-p", "sluice-core"]),
+    )?];
     if !options.core {
         let rollouts = options.rollouts.to_string();
-        let args = ["run", "--release", "-p", "sluice-e2e", "--bin", "bench-controller", "--", &rollouts];
+        let args = [
+            "run",
+            "--release",
+            "-p",
+            "sluice-e2e",
+            "--bin",
+            "bench-controller",
+            "--",
+            &rollouts,
+        ];
         outcomes.push(stage::run("controller", &mut stage::cargo(&args))?);
     }
     if !stage::closing(&outcomes) {

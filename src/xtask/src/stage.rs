@@ -23,7 +23,12 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// A stage that was left out, and why.
     pub(crate) fn skipped(name: &str, why: impl Into<String>) -> Self {
-        Self { name: name.into(), ok: true, skipped: Some(why.into()), ..Self::default() }
+        Self {
+            name: name.into(),
+            ok: true,
+            skipped: Some(why.into()),
+            ..Self::default()
+        }
     }
 
     /// Adds what another command of the same stage came to.
@@ -64,7 +69,10 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<Outcome> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("{name}: cannot start {:?}", command.get_program()))?;
-    let mut outcome = Outcome { name: name.into(), ..Outcome::default() };
+    let mut outcome = Outcome {
+        name: name.into(),
+        ..Outcome::default()
+    };
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line?;
@@ -78,7 +86,9 @@ pub(crate) fn run(name: &str, command: &mut Command) -> Result<Outcome> {
 }
 
 fn count(line: &str, outcome: &mut Outcome) {
-    let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
+    let Some(rest) = line.trim_start().strip_prefix("test result: ") else {
+        return;
+    };
     let number = |what: &str| -> u64 {
         rest.split([';', '.'])
             .find_map(|part| part.trim().strip_suffix(what)?.trim().parse().ok())
@@ -92,7 +102,11 @@ fn count(line: &str, outcome: &mut Outcome) {
 /// Prints the closing table; whether everything held.
 pub(crate) fn closing(outcomes: &[Outcome]) -> bool {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "\n{:<34} {:>7} {:>7} {:>8} {:>8}", "stage", "passed", "failed", "ignored", "seconds");
+    let _ = writeln!(
+        out,
+        "\n{:<34} {:>7} {:>7} {:>8} {:>8}",
+        "stage", "passed", "failed", "ignored", "seconds"
+    );
     let (mut passed, mut failed, mut ignored) = (0, 0, 0);
     for outcome in outcomes {
         let note = match &outcome.skipped {
@@ -103,7 +117,11 @@ pub(crate) fn closing(outcomes: &[Outcome]) -> bool {
         let _ = writeln!(
             out,
             "{:<34} {:>7} {:>7} {:>8} {:>8.1}{note}",
-            outcome.name, outcome.passed, outcome.failed, outcome.ignored, outcome.took.as_secs_f64()
+            outcome.name,
+            outcome.passed,
+            outcome.failed,
+            outcome.ignored,
+            outcome.took.as_secs_f64()
         );
         passed += outcome.passed;
         failed += outcome.failed;
@@ -111,7 +129,10 @@ pub(crate) fn closing(outcomes: &[Outcome]) -> bool {
     }
     let ok = outcomes.iter().all(|outcome| outcome.ok);
     let word = if ok { "ok" } else { "FAILED" };
-    let _ = writeln!(out, "\nall stages: {word}. {passed} passed; {failed} failed; {ignored} ignored");
+    let _ = writeln!(
+        out,
+        "\nall stages: {word}. {passed} passed; {failed} failed; {ignored} ignored"
+    );
     ok
 }
 
@@ -122,9 +143,18 @@ mod tests {
     #[test]
     fn counts_come_from_the_result_lines() {
         let mut outcome = Outcome::default();
-        count("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s", &mut outcome);
-        count("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", &mut outcome);
+        count(
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            &mut outcome,
+        );
+        count(
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+            &mut outcome,
+        );
         count("running 3 tests", &mut outcome);
-        assert_eq!((outcome.passed, outcome.failed, outcome.ignored), (15, 2, 1));
+        assert_eq!(
+            (outcome.passed, outcome.failed, outcome.ignored),
+            (15, 2, 1)
+        );
     }
 }

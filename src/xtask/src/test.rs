@@ -34,15 +34,31 @@ const REAL: &str = "real control plane (ring 3)";
 const TOOLS: &str = "tools";
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let wanted = |name: &str| options.only.as_deref().is_none_or(|text| name.contains(text));
+    let wanted = |name: &str| {
+        options
+            .only
+            .as_deref()
+            .is_none_or(|text| name.contains(text))
+    };
     let mut outcomes = Vec::new();
     if wanted("format") {
         stage::heading("format");
-        outcomes.push(stage::run("format", &mut stage::cargo(&["fmt", "--all", "--check"]))?);
+        outcomes.push(stage::run(
+            "format",
+            &mut stage::cargo(&["fmt", "--all", "--check"]),
+        )?);
     }
     if wanted("lints") {
         stage::heading("lints");
-        let args = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        let args = [
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
         outcomes.push(stage::run("lints", &mut stage::cargo(&args))?);
     }
     let rings = [PURE, SIMULATION, REAL, TOOLS];
@@ -60,9 +76,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted("licences") {
         outcomes.push(licences()?);
     }
-    if wanted("demo") {
-        outcomes.push(demo()?);
-    }
     if !stage::closing(&outcomes) {
         bail!("something failed, see above");
     }
@@ -73,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn ring_of(binary: &TestBinary) -> &'static str {
     match (binary.package.as_str(), binary.target.as_str()) {
         ("sluice-xtask", _) => TOOLS,
-        ("sluice-e2e", target) if target.starts_with("real_") => REAL,
+        ("sluice-e2e", target) if target == "controlplane" || target.starts_with("real_") => REAL,
         ("sluice-e2e" | "sluice-sim" | "sluice-controller" | "sluice-cli", _) => SIMULATION,
         _ => PURE,
     }
@@ -81,27 +94,41 @@ fn ring_of(binary: &TestBinary) -> &'static str {
 
 /// Builds all tests once, so that each ring is run without cargo unifying features anew.
 fn build() -> Result<Vec<TestBinary>> {
-    let args =
-        ["test", "--workspace", "--no-run", "--message-format=json-render-diagnostics"];
-    let output = stage::cargo(&args).stderr(Stdio::inherit()).output().context("cargo test")?;
+    let args = [
+        "test",
+        "--workspace",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ];
+    let output = stage::cargo(&args)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo test")?;
     if !output.status.success() {
         bail!("the tests do not build");
     }
     let mut binaries = Vec::new();
     for line in output.stdout.split(|byte| *byte == b'\n') {
-        let Ok(message) = serde_json::from_slice::<Value>(line) else { continue };
+        let Ok(message) = serde_json::from_slice::<Value>(line) else {
+            continue;
+        };
         let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
         if text("/reason") != Some("compiler-artifact")
             || message.pointer("/profile/test") != Some(&Value::Bool(true))
         {
             continue;
         }
-        let (Some(executable), Some(manifest), Some(target)) =
-            (text("/executable"), text("/manifest_path"), text("/target/name"))
-        else {
+        let (Some(executable), Some(manifest), Some(target)) = (
+            text("/executable"),
+            text("/manifest_path"),
+            text("/target/name"),
+        ) else {
             continue;
         };
-        let directory = PathBuf::from(manifest).parent().map(PathBuf::from).unwrap_or_default();
+        let directory = PathBuf::from(manifest)
+            .parent()
+            .map(PathBuf::from)
+            .unwrap_or_default();
         binaries.push(TestBinary {
             package: package_name(text("/package_id").unwrap_or_default()),
             target: target.into(),
@@ -121,13 +148,19 @@ fn package_name(id: &str) -> String {
 
 fn run_ring(ring: &str, binaries: &[TestBinary]) -> Result<Outcome> {
     stage::heading(ring);
-    let mut total = Outcome { name: ring.into(), ok: true, ..Outcome::default() };
+    let mut total = Outcome {
+        name: ring.into(),
+        ok: true,
+        ..Outcome::default()
+    };
     let mut by_package: BTreeMap<&str, u64> = BTreeMap::new();
     for binary in binaries.iter().filter(|binary| ring_of(binary) == ring) {
         let name = format!("{} {}", binary.package, binary.target);
         stage::heading(&name);
         let mut command = Command::new(&binary.executable);
-        command.current_dir(&binary.directory).env("CARGO_MANIFEST_DIR", &binary.directory);
+        command
+            .current_dir(&binary.directory)
+            .env("CARGO_MANIFEST_DIR", &binary.directory);
         if ring == REAL {
             // Control planes are heavy: one at a time.
             command.arg("--test-threads=1");
@@ -146,12 +179,23 @@ fn run_ring(ring: &str, binaries: &[TestBinary]) -> Result<Outcome> {
 fn licences() -> Result<Outcome> {
     stage::heading("licences and bans");
     const VERSION: &str = "0.18.9";
-    let root = sluice_e2e::toolchain::cache_dir()?.join(format!("cargo-deny-{VERSION}"));
+    let root = sluice_e2e::toolchain::Cache::from_env()?
+        .root()
+        .join(format!("cargo-deny-{VERSION}"));
     let binary = root.join("bin/cargo-deny");
     if !binary.exists() {
         stage::heading(&format!("building cargo-deny {VERSION} (once)"));
         let root = root.display().to_string();
-        let args = ["install", "--quiet", "--locked", "--root", &root, "cargo-deny", "--version", VERSION];
+        let args = [
+            "install",
+            "--quiet",
+            "--locked",
+            "--root",
+            &root,
+            "cargo-deny",
+            "--version",
+            VERSION,
+        ];
         let mut install = stage::cargo(&args);
         install.env("CARGO_TARGET_DIR", PathBuf::from(&root).join("build"));
         if !stage::run("licences", &mut install)?.ok {
@@ -160,22 +204,17 @@ fn licences() -> Result<Outcome> {
         let _ = std::fs::remove_dir_all(PathBuf::from(&root).join("build"));
     }
     let mut check = Command::new(binary);
-    check.args(["--log-level", "error", "check", "licenses", "bans", "sources"]).current_dir(stage::root());
+    check
+        .args([
+            "--log-level",
+            "error",
+            "check",
+            "licenses",
+            "bans",
+            "sources",
+        ])
+        .current_dir(stage::root());
     stage::run("licences", &mut check)
-}
-
-/// README's demo, each story to its end.
-fn demo() -> Result<Outcome> {
-    let mut total = Outcome { name: "demo".into(), ok: true, ..Outcome::default() };
-    for story in ["canary", "rollback", "bluegreen"] {
-        stage::heading(&format!("demo {story}"));
-        let args = ["run", "--release", "--quiet", "--", "demo", story, "--until-done", "--speed", "10"];
-        let mut outcome = stage::run("demo", &mut stage::cargo(&args))?;
-        outcome.passed = u64::from(outcome.ok);
-        outcome.failed = u64::from(!outcome.ok);
-        total.add(&outcome);
-    }
-    Ok(total)
 }
 
 #[cfg(test)]
@@ -184,7 +223,13 @@ mod tests {
 
     #[test]
     fn package_ids_name_their_package() {
-        assert_eq!(package_name("path+file:///x/src/core#sluice-core@0.1.0"), "sluice-core");
-        assert_eq!(package_name("path+file:///x/crds#sluice-crds@0.1.0"), "sluice-crds");
+        assert_eq!(
+            package_name("path+file:///x/src/core#sluice-core@0.1.0"),
+            "sluice-core"
+        );
+        assert_eq!(
+            package_name("path+file:///x/crds#sluice-crds@0.1.0"),
+            "sluice-crds"
+        );
     }
 }
