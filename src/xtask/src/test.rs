@@ -178,7 +178,7 @@ fn run_ring(ring: &str, binaries: &[TestBinary]) -> Result<Outcome> {
 /// cargo-deny, built into the cache when it is not there.
 fn licences() -> Result<Outcome> {
     stage::heading("licences and bans");
-    const VERSION: &str = "0.18.9";
+    const VERSION: &str = "0.20.2";
     let root = sluice_e2e::toolchain::Cache::from_env()?
         .root()
         .join(format!("cargo-deny-{VERSION}"));
