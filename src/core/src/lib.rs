@@ -5,6 +5,7 @@
 //! decision may look at, [`plan::Plan`] everything it may ask for.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation))]
 
+pub mod commands;
 pub mod event;
 pub mod observed;
 pub mod plan;
