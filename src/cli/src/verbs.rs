@@ -3,9 +3,6 @@
 pub mod act;
 pub mod complete;
 pub mod completion;
-pub mod get;
-pub mod lint;
-pub mod list;
 pub mod promote;
 pub mod set_image;
 pub mod status;
@@ -29,8 +26,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let connect = || Session::new(&cli.global);
     match cli.verb {
         Verb::Completion(options) => completion::run(&options.shell),
-        Verb::Demo(options) => crate::demo::run(&options).await,
-        Verb::Lint(options) => lint::run(&options.filename),
+        Verb::Demo(_) => todo!(),
+        Verb::Lint(_) => todo!(),
         Verb::Version(options) => {
             version::run(options.short);
             Ok(())
@@ -72,11 +69,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Set(Set::Image(options)) => {
             set_image::run(&connect().await?, &options.name, &options.image).await
         }
+        Verb::Get(_) | Verb::List(_) => todo!(),
         Verb::Status(options) => status::run(&connect().await?, &options).await,
-        Verb::Get(Get::Rollout(options)) => get::rollout(&connect().await?, &options).await,
-        Verb::Get(Get::Experiment(options)) => get::experiment(&connect().await?, &options).await,
-        Verb::List(List::Rollouts(options)) => list::rollouts(&connect().await?, &options).await,
-        Verb::List(List::Experiments(options)) => list::experiments(&connect().await?, &options).await,
     }
 }
 
