@@ -84,7 +84,14 @@ pub struct Global {
     #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
     pub loglevel: String,
     /// Log level of the Kubernetes client
-    #[arg(long, short = 'v', global = true, default_value = "0", hide = true, value_name = "N")]
+    #[arg(
+        long,
+        short = 'v',
+        global = true,
+        default_value = "0",
+        hide = true,
+        value_name = "N"
+    )]
     pub kloglevel: String,
 }
 
@@ -314,7 +321,9 @@ pub enum Retry {
 #[derive(Debug, Subcommand)]
 pub enum Set {
     /// Change the image of a container; `*` is all of them
-    #[command(after_help = "Example:\n  kubectl argo rollouts set image guestbook web=nginx:1.28-alpine")]
+    #[command(
+        after_help = "Example:\n  kubectl argo rollouts set image guestbook web=nginx:1.28-alpine"
+    )]
     Image(SetImage),
 }
 

@@ -23,7 +23,10 @@ impl Session {
     /// When the kubeconfig cannot be read or names something that is not in it.
     pub async fn new(global: &Global) -> Result<Self> {
         let config = config(global).await?;
-        let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = global
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("setting up the client")?;
         Ok(Self { client, namespace })
     }
@@ -35,12 +38,15 @@ async fn config(global: &Global) -> Result<Config> {
         cluster: global.cluster.clone(),
         user: global.user.clone(),
     };
-    let chosen = global.kubeconfig.is_some() || global.context.is_some() || global.cluster.is_some();
+    let chosen =
+        global.kubeconfig.is_some() || global.context.is_some() || global.cluster.is_some();
     let mut config = match &global.kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("reading the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &options).await.context("kubeconfig")?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .context("kubeconfig")?
         }
         None => match Config::from_kubeconfig(&options).await {
             Ok(config) => config,
@@ -48,7 +54,9 @@ async fn config(global: &Global) -> Result<Config> {
             Err(error) if chosen => return Err(error).context("kubeconfig"),
             Err(error) => match &global.server {
                 Some(server) => Config::new(server.parse().context("--server")?),
-                None => Config::incluster().map_err(|_| error).context("kubeconfig")?,
+                None => Config::incluster()
+                    .map_err(|_| error)
+                    .context("kubeconfig")?,
             },
         },
     };
@@ -72,7 +80,10 @@ async fn config(global: &Global) -> Result<Config> {
     }
     let auth = &mut config.auth_info;
     if let Some(token) = &global.token {
-        *auth = kube::config::AuthInfo { token: Some(token.clone().into()), ..Default::default() };
+        *auth = kube::config::AuthInfo {
+            token: Some(token.clone().into()),
+            ..Default::default()
+        };
     }
     if let Some(path) = &global.client_certificate {
         auth.client_certificate = Some(path.display().to_string());

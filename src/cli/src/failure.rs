@@ -13,7 +13,9 @@ impl Failure {
     /// The text after `Error: `, causes included. API messages pass verbatim (CLI-3).
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        let Self::Error(error) = self else { return None };
+        let Self::Error(error) = self else {
+            return None;
+        };
         if let Some(kube::Error::Api(status)) = error.downcast_ref::<kube::Error>() {
             return Some(status.message.clone());
         }

@@ -24,15 +24,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // The provider can only be installed once per process; tests may have done so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|verb| verb == "__complete" || verb == "__completeNoDesc") {
+    if arguments
+        .get(1)
+        .is_some_and(|verb| verb == "__complete" || verb == "__completeNoDesc")
+    {
         return finish(verbs::complete::run(&arguments));
     }
     let command = Cli::command();
-    let cli = match command.try_get_matches_from(&arguments).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return finish(Err(Failure::from(anyhow::Error::from(error)))),

@@ -43,7 +43,10 @@ where
 }
 
 fn named<K: kube::Resource>(object: K) -> (String, Arc<K>) {
-    (object.meta().name.clone().unwrap_or_default(), Arc::new(object))
+    (
+        object.meta().name.clone().unwrap_or_default(),
+        Arc::new(object),
+    )
 }
 
 impl Objects {
@@ -59,7 +62,13 @@ impl Objects {
             list(session),
             list(session),
         )?;
-        Ok(Self { rollouts, replica_sets, pods, experiments, analysis_runs })
+        Ok(Self {
+            rollouts,
+            replica_sets,
+            pods,
+            experiments,
+            analysis_runs,
+        })
     }
 }
 
@@ -80,7 +89,12 @@ impl Live {
         let objects = Arc::new(Mutex::new(Objects::read(session).await?));
         let (tell, changed) = watch::channel(0);
         let (fail, failed) = watch::channel(None);
-        let mut live = Self { objects, changed, failed, tasks: tokio::task::JoinSet::new() };
+        let mut live = Self {
+            objects,
+            changed,
+            failed,
+            tasks: tokio::task::JoinSet::new(),
+        };
         live.follow::<Rollout>(session, &tell, &fail, |all| &mut all.rollouts);
         live.follow::<ReplicaSet>(session, &tell, &fail, |all| &mut all.replica_sets);
         live.follow::<Pod>(session, &tell, &fail, |all| &mut all.pods);
@@ -144,7 +158,10 @@ impl Live {
     /// A copy of what is known now.
     #[must_use]
     pub fn now(&self) -> Objects {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.objects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Returns when something changed, but at the latest after `patience`.
@@ -176,7 +193,9 @@ fn retrying<K>(
 
 fn forbidden(error: &watcher::Error) -> bool {
     let source = match error {
-        watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source) => source,
+        watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source) => {
+            source
+        }
         watcher::Error::WatchError(status) => return status.code == 403 || status.code == 401,
         _ => return false,
     };

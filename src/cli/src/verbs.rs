@@ -33,39 +33,90 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Verb::Abort(names) => {
-            act::each(&connect().await?, act::Kind::Rollout, &names.names, &commands::abort(), "aborted").await
+            act::each(
+                &connect().await?,
+                act::Kind::Rollout,
+                &names.names,
+                &commands::abort(),
+                "aborted",
+            )
+            .await
         }
         Verb::Pause(names) => {
-            act::each(&connect().await?, act::Kind::Rollout, &names.names, &commands::pause(), "paused").await
+            act::each(
+                &connect().await?,
+                act::Kind::Rollout,
+                &names.names,
+                &commands::pause(),
+                "paused",
+            )
+            .await
         }
         Verb::Retry(Retry::Rollout(names)) => {
-            act::each(&connect().await?, act::Kind::Rollout, &names.names, &commands::retry(), "retried").await
+            act::each(
+                &connect().await?,
+                act::Kind::Rollout,
+                &names.names,
+                &commands::retry(),
+                "retried",
+            )
+            .await
         }
         Verb::Retry(Retry::Experiment(names)) => {
             let patches = commands::retry_experiment();
-            act::each(&connect().await?, act::Kind::Experiment, &names.names, &patches, "retried").await
+            act::each(
+                &connect().await?,
+                act::Kind::Experiment,
+                &names.names,
+                &patches,
+                "retried",
+            )
+            .await
         }
         Verb::Terminate(Terminate::Analysisrun(names)) => {
             let patches = commands::terminate();
-            act::each(&connect().await?, act::Kind::AnalysisRun, &names.names, &patches, "terminated").await
+            act::each(
+                &connect().await?,
+                act::Kind::AnalysisRun,
+                &names.names,
+                &patches,
+                "terminated",
+            )
+            .await
         }
         Verb::Terminate(Terminate::Experiment(names)) => {
             let patches = commands::terminate();
-            act::each(&connect().await?, act::Kind::Experiment, &names.names, &patches, "terminated").await
+            act::each(
+                &connect().await?,
+                act::Kind::Experiment,
+                &names.names,
+                &patches,
+                "terminated",
+            )
+            .await
         }
         Verb::Restart(options) => {
-            let delay = if options.delay.is_empty() { "0s" } else { &options.delay };
+            let delay = if options.delay.is_empty() {
+                "0s"
+            } else {
+                &options.delay
+            };
             let wait = sluice_crds::duration::parse(delay)
                 .map_err(|error| Failure::message(format_args!("--in: {error}")))?;
             let at = now().checked_add(wait.signed())?;
             let patches = commands::restart(at);
             let session = connect().await?;
             act::send(&session, act::Kind::Rollout, &options.name, &patches).await?;
-            output::line(format_args!("rollout '{}' restarts in {delay}", options.name));
+            output::line(format_args!(
+                "rollout '{}' restarts in {delay}",
+                options.name
+            ));
             Ok(())
         }
         Verb::Promote(options) => promote::run(&connect().await?, &options).await,
-        Verb::Undo(options) => undo::run(&connect().await?, &options.name, options.to_revision).await,
+        Verb::Undo(options) => {
+            undo::run(&connect().await?, &options.name, options.to_revision).await
+        }
         Verb::Set(Set::Image(options)) => {
             set_image::run(&connect().await?, &options.name, &options.image).await
         }

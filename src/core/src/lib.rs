@@ -8,6 +8,7 @@
     warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation)
 )]
 
+pub mod analysis_run;
 pub mod commands;
 pub mod conditions;
 pub mod duration;
@@ -20,4 +21,5 @@ pub mod replicas;
 pub mod testing;
 pub mod traffic;
 pub mod units;
+pub mod view;
 pub mod why;

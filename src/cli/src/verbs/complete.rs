@@ -27,8 +27,11 @@ struct Typed {
 /// # Errors
 /// Never for an unreachable cluster: then there are just no candidates.
 pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
-    let words: Vec<String> =
-        arguments.iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = arguments
+        .iter()
+        .skip(2)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let Some((prefix, before)) = words.split_last() else {
         output::line(":4");
         return Ok(());
@@ -45,14 +48,22 @@ pub fn run(arguments: &[OsString]) -> Result<(), Failure> {
         }
     }
     if command.has_subcommands() {
-        for verb in command.get_subcommands().filter(|verb| verb.get_name().starts_with(prefix)) {
-            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        for verb in command
+            .get_subcommands()
+            .filter(|verb| verb.get_name().starts_with(prefix))
+        {
+            let about = verb
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             output::line(format_args!("{}\t{about}", verb.get_name()));
         }
     } else if positional == 0
         && let Some(kind) = kind_of(&path)
     {
-        let typed = Typed::try_parse_from(before).map(|typed| typed.global).unwrap_or_default();
+        let typed = Typed::try_parse_from(before)
+            .map(|typed| typed.global)
+            .unwrap_or_default();
         for name in names(&typed, kind).unwrap_or_default() {
             if name.starts_with(prefix) {
                 output::line(name);
@@ -75,10 +86,19 @@ fn kind_of(path: &[&str]) -> Option<Kind> {
 }
 
 fn names(global: &Global, kind: Kind) -> anyhow::Result<Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let session = Session::new(global).await?;
-        let list = kind.api(&session).list_metadata(&ListParams::default()).await?;
-        Ok(list.items.into_iter().filter_map(|item| item.metadata.name).collect())
+        let list = kind
+            .api(&session)
+            .list_metadata(&ListParams::default())
+            .await?;
+        Ok(list
+            .items
+            .into_iter()
+            .filter_map(|item| item.metadata.name)
+            .collect())
     })
 }

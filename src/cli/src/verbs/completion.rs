@@ -23,7 +23,12 @@ pub fn run(shell: &str) -> Result<(), Failure> {
         }
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "kubectl-argo-rollouts", &mut script);
+    clap_complete::generate(
+        shell,
+        &mut Cli::command(),
+        "kubectl-argo-rollouts",
+        &mut script,
+    );
     crate::output::text(String::from_utf8_lossy(&script));
     Ok(())
 }

@@ -24,7 +24,11 @@ pub async fn run(session: &Session, options: &Promote) -> Result<(), Failure> {
     };
     let patches = commands::promote(&rollout, how)?;
     act::send(session, act::Kind::Rollout, &options.name, &patches).await?;
-    let word = if options.full { "fully promoted" } else { "promoted" };
+    let word = if options.full {
+        "fully promoted"
+    } else {
+        "promoted"
+    };
     output::line(format_args!("rollout '{}' {word}", options.name));
     Ok(())
 }

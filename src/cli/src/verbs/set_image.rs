@@ -33,7 +33,11 @@ pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Fa
         let mut object = serde_json::to_value(workload.api.get(&workload.name).await?)?;
         commands::set_image(&mut object, container, image)?;
         let object: DynamicObject = serde_json::from_value(object)?;
-        match workload.api.replace(&workload.name, &PostParams::default(), &object).await {
+        match workload
+            .api
+            .replace(&workload.name, &PostParams::default(), &object)
+            .await
+        {
             Ok(_) => break,
             Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
                 attempt += 1;
@@ -41,6 +45,9 @@ pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Fa
             Err(error) => return Err(error.into()),
         }
     }
-    output::line(format_args!("{} \"{}\" image updated", workload.kind, workload.name));
+    output::line(format_args!(
+        "{} \"{}\" image updated",
+        workload.kind, workload.name
+    ));
     Ok(())
 }

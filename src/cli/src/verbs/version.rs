@@ -16,8 +16,14 @@ pub fn run(short: bool) {
     output::line(format_args!("kubectl-argo-rollouts: {}", version()));
     if !short {
         let known = |value: Option<&'static str>| value.unwrap_or("unknown");
-        output::line(format_args!("  BuildDate: {}", known(option_env!("SLUICE_BUILD_DATE"))));
-        output::line(format_args!("  GitCommit: {}", known(option_env!("SLUICE_COMMIT"))));
+        output::line(format_args!(
+            "  BuildDate: {}",
+            known(option_env!("SLUICE_BUILD_DATE"))
+        ));
+        output::line(format_args!(
+            "  GitCommit: {}",
+            known(option_env!("SLUICE_COMMIT"))
+        ));
         output::line(format_args!("  Compiler: rustc"));
         output::line(format_args!(
             "  Platform: {}/{}",

@@ -22,10 +22,16 @@ pub(super) struct Workload {
 pub(super) fn of(session: &Session, rollout: &Rollout) -> Result<Workload, Failure> {
     let name = rollout.metadata.name.clone().unwrap_or_default();
     let Some(reference) = &rollout.spec.workload_ref else {
-        return Ok(Workload { api: Kind::Rollout.api(session), kind: "rollout".into(), name });
+        return Ok(Workload {
+            api: Kind::Rollout.api(session),
+            kind: "rollout".into(),
+            name,
+        });
     };
-    let (group, version) =
-        reference.api_version.split_once('/').unwrap_or(("", &reference.api_version));
+    let (group, version) = reference
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", &reference.api_version));
     let plural = match (group, reference.kind.as_str()) {
         ("apps", "Deployment") => "deployments",
         ("apps", "ReplicaSet") => "replicasets",
