@@ -7,7 +7,7 @@ use sluice_core::observed::Seen;
 use sluice_core::traffic::{Additional, Want};
 use sluice_crds::Rollout;
 
-use crate::conformance::{Specimen, check};
+use crate::conformance::{Group, Specimen, check};
 use crate::error::RouteError;
 use crate::factory::{Config, routers_for};
 use crate::object::{Found, ObjectRef};
@@ -116,7 +116,7 @@ pub(crate) struct Simple {
     /// YAML of the canary strategy.
     pub(crate) canary: &'static str,
     /// Weights and whole of each group in one object.
-    pub(crate) groups: fn(&Value) -> Vec<(Vec<i64>, i64)>,
+    pub(crate) groups: fn(&Value) -> Vec<Group>,
     /// Takes out what the router owns.
     pub(crate) erase: fn(&ObjectRef, &mut Value),
     /// Whether an object that is read must exist.
@@ -130,7 +130,7 @@ impl Specimen for Simple {
         router(self.canary)
     }
 
-    fn groups(&self, found: &Found) -> Vec<(Vec<i64>, i64)> {
+    fn groups(&self, found: &Found) -> Vec<Group> {
         objects(found)
             .flat_map(|(_, value)| (self.groups)(value))
             .collect()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sluice_core::observed::Seen;
 use sluice_core::traffic::{Additional, Want};
 
-use crate::conformance::{self, Specimen, generate, rest, want};
+use crate::conformance::{self, Group, Specimen, generate, rest, want};
 use crate::object::{Found, ObjectRef};
 use crate::router::TrafficRouter;
 use crate::testing::{found, rollout, router, show, yaml};
@@ -200,7 +200,7 @@ impl Specimen for Two {
         router(&CANARY.replace("stableIngress: web", "stableIngresses: [web, api]"))
     }
 
-    fn groups(&self, found: &Found) -> Vec<(Vec<i64>, i64)> {
+    fn groups(&self, found: &Found) -> Vec<Group> {
         let annotation = |object: &Value, key: &str| {
             let key = format!("nginx.ingress.kubernetes.io/canary-{key}");
             object["metadata"]["annotations"][key]
