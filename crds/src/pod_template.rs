@@ -1,0 +1,176 @@
+//! Pod templates as opaque JSON.
+//!
+//! Typed pod templates lose members that a newer API server knows, and take many times the memory.
+//! A template is therefore kept as one compact text, shared between clones.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// A pod template: compact JSON with sorted keys, so that equal text is equal JSON.
+///
+/// Missing and `null` read as the empty template. Members we do not know are kept.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RawPodTemplate(Arc<str>);
+
+impl RawPodTemplate {
+    /// The template of a JSON value; `null` gives the empty one.
+    pub fn new(value: &Value) -> Self {
+        if value.is_null() {
+            return Self::default();
+        }
+        let mut text = String::new();
+        write_sorted(value, &mut text);
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The JSON value, parsed anew at each call.
+    pub fn value(&self) -> Value {
+        // The text was written by `new`, so it parses.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        &*self.0 == "{}"
+    }
+
+    /// A changed copy.
+    #[must_use]
+    pub fn with(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        let mut object = match self.value() {
+            Value::Object(object) => object,
+            _ => Map::new(),
+        };
+        change(&mut object);
+        Self::new(&Value::Object(object))
+    }
+
+    /// `metadata.labels`.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        self.metadata().labels
+    }
+
+    /// `metadata.annotations`.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        self.metadata().annotations
+    }
+
+    /// Labels and annotations.
+    pub fn metadata(&self) -> crate::rollout::PodTemplateMetadata {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Outer {
+            #[serde(deserialize_with = "crate::wire::or_default")]
+            metadata: crate::rollout::PodTemplateMetadata,
+        }
+        serde_json::from_str::<Outer>(&self.0)
+            .unwrap_or_default()
+            .metadata
+    }
+
+    /// A copy with one more label (or another value of it).
+    #[must_use]
+    pub fn with_label(&self, key: &str, value: &str) -> Self {
+        self.with(|template| {
+            if let Some(labels) = object_at(template, &["metadata", "labels"]) {
+                labels.insert(key.to_owned(), value.into());
+            }
+        })
+    }
+}
+
+/// The object at `path`, made where it is missing; `None` where something else is in the way.
+pub(crate) fn object_at<'a>(
+    root: &'a mut Map<String, Value>,
+    path: &[&str],
+) -> Option<&'a mut Map<String, Value>> {
+    path.iter().try_fold(root, |object, key| {
+        let next = object.entry(*key).or_insert(Value::Null);
+        if next.is_null() {
+            *next = Value::Object(Map::new());
+        }
+        next.as_object_mut()
+    })
+}
+
+/// Compact JSON with sorted keys, whatever map type `serde_json` was built with.
+pub(crate) fn write_sorted(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(object) => {
+            let mut members: Vec<(&String, &Value)> = object.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            out.push('{');
+            for (i, (key, value)) in members.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_sorted(&Value::String(key.clone()), out);
+                out.push(':');
+                write_sorted(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_sorted(item, out);
+            }
+            out.push(']');
+        }
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+impl Default for RawPodTemplate {
+    fn default() -> Self {
+        Self("{}".into())
+    }
+}
+
+impl fmt::Debug for RawPodTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Value> for RawPodTemplate {
+    fn from(value: Value) -> Self {
+        Self::new(&value)
+    }
+}
+
+impl Serialize for RawPodTemplate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPodTemplate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::new(&Value::deserialize(deserializer)?))
+    }
+}
+
+impl JsonSchema for RawPodTemplate {
+    fn schema_name() -> Cow<'static, str> {
+        "PodTemplate".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        crate::wire::any_object(generator)
+    }
+}

@@ -1,0 +1,160 @@
+//! What a running peer wrote decodes and encodes without loss.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sluice_crds::{
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/fixtures/peer")
+}
+
+/// Every object of every record, with the file it is from.
+fn objects() -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for dir in std::fs::read_dir(folder()).unwrap() {
+        let dir = dir.unwrap().path();
+        if !dir.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(dir).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|e| e == "json") {
+                let list: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+                for item in list["items"].as_array().unwrap() {
+                    found.push((file.display().to_string(), item.clone()));
+                }
+            }
+        }
+    }
+    assert!(found.len() > 1000);
+    found
+}
+
+/// Decodes and encodes an object of a kind we own; `None` for others.
+fn round_trip(object: &Value) -> Option<Value> {
+    fn pass<T: DeserializeOwned + Serialize>(object: &Value) -> Option<Value> {
+        let decoded: T = serde_json::from_value(object.clone()).unwrap();
+        Some(serde_json::to_value(decoded).unwrap())
+    }
+    match object["kind"].as_str().unwrap() {
+        "Rollout" => pass::<Rollout>(object),
+        "ReplicaSet" => pass::<ReplicaSet>(object),
+        "AnalysisTemplate" => pass::<AnalysisTemplate>(object),
+        "ClusterAnalysisTemplate" => pass::<ClusterAnalysisTemplate>(object),
+        "AnalysisRun" => pass::<AnalysisRun>(object),
+        "Experiment" => pass::<Experiment>(object),
+        _ => None,
+    }
+}
+
+/// Statuses (API-70, ANA-20, EXP-10) are equal to the byte, but for zero values that a client
+/// wrote and the two strategy members of a Rollout that only ever got patches.
+#[test]
+fn status_is_written_as_recorded() {
+    let mut seen = 0;
+    for (file, object) in objects() {
+        let Some(mut ours) = round_trip(&object) else {
+            continue;
+        };
+        let mut theirs = object.clone();
+        let Some(status) = theirs["status"].as_object_mut() else {
+            continue;
+        };
+        if status.get("abort") == Some(&Value::Bool(false)) {
+            status.remove("abort");
+        }
+        if object["kind"] == "Rollout" && !status.contains_key("canary") {
+            let ours = ours["status"].as_object_mut().unwrap();
+            assert_eq!(ours.remove("canary"), Some(serde_json::json!({})));
+            assert_eq!(ours.remove("blueGreen"), Some(serde_json::json!({})));
+        }
+        assert_eq!(
+            ours["status"], theirs["status"],
+            "{file} {}",
+            object["metadata"]["name"]
+        );
+        seen += 1;
+    }
+    assert!(seen > 200);
+}
+
+/// ANA-90: specs lose nothing; what is added are the structs that are always written.
+#[test]
+fn spec_is_written_as_recorded() {
+    fn without_empty(value: &Value) -> Value {
+        match value {
+            Value::Object(o) => Value::Object(
+                o.iter()
+                    .map(|(k, v)| (k.clone(), without_empty(v)))
+                    .filter(|(_, v)| *v != serde_json::json!({}) && *v != Value::Bool(false))
+                    .collect(),
+            ),
+            Value::Array(items) => Value::Array(items.iter().map(without_empty).collect()),
+            other => other.clone(),
+        }
+    }
+    for (file, object) in objects() {
+        let Some(ours) = round_trip(&object) else {
+            continue;
+        };
+        assert_eq!(
+            without_empty(&ours["spec"]),
+            without_empty(&object["spec"]),
+            "{file} {}",
+            object["metadata"]["name"]
+        );
+        if matches!(
+            object["kind"].as_str(),
+            Some("AnalysisRun" | "Experiment" | "ReplicaSet")
+        ) {
+            assert_eq!(ours["spec"], object["spec"], "{file}");
+        }
+        assert_eq!(
+            (&ours["apiVersion"], &ours["kind"]),
+            (&object["apiVersion"], &object["kind"])
+        );
+    }
+}
+
+/// The manifests of users decode without loss.
+#[test]
+fn manifests_decode() {
+    for file in std::fs::read_dir(folder().join("manifests")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for document in serde_yaml_ng::Deserializer::from_str(&text) {
+            let object = <Value as serde::Deserialize>::deserialize(document).unwrap();
+            if object.is_null() {
+                continue;
+            }
+            if let Some(ours) = round_trip(&object) {
+                json_contains(&ours["spec"], &object["spec"], "spec");
+            }
+        }
+    }
+}
+
+fn json_contains(ours: &Value, theirs: &Value, path: &str) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            for (key, value) in b {
+                json_contains(
+                    a.get(key).unwrap_or(&Value::Null),
+                    value,
+                    &format!("{path}.{key}"),
+                );
+            }
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len(), "{path}");
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                json_contains(a, b, &format!("{path}[{i}]"));
+            }
+        }
+        _ => assert_eq!(ours, theirs, "{path}"),
+    }
+}
