@@ -8,5 +8,7 @@
 pub mod event;
 pub mod observed;
 pub mod plan;
+pub mod replicas;
 pub mod traffic;
+pub mod units;
 pub mod why;
