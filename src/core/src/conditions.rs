@@ -134,10 +134,10 @@ pub fn set(conditions: &mut Vec<RolloutCondition>, mut condition: RolloutConditi
 /// Sets a condition even when status and reason are what they were, so that its update time and
 /// message move.
 pub fn renew(conditions: &mut Vec<RolloutCondition>, mut condition: RolloutCondition) {
-    if let Some(old) = get(conditions, &condition.r#type) {
-        if old.status == condition.status {
-            condition.last_transition_time = old.last_transition_time;
-        }
+    if let Some(old) = get(conditions, &condition.r#type)
+        && old.status == condition.status
+    {
+        condition.last_transition_time = old.last_transition_time;
     }
     remove(conditions, &condition.r#type);
     conditions.push(condition);

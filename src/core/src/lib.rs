@@ -8,6 +8,7 @@
     warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation)
 )]
 
+pub mod analysis_run;
 pub mod conditions;
 pub mod duration;
 pub mod event;

@@ -5,7 +5,6 @@ use sluice_crds::keys;
 use sluice_crds::rollout::{RolloutPhase, RolloutSpec, RolloutStatus};
 
 use crate::conditions::{self, is_completed, kind, reason};
-use crate::units::replicas_of;
 
 /// A phase and why the Rollout is in it; Healthy has no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ fn unfinished(spec: &RolloutSpec, status: &RolloutStatus) -> Option<&'static str
     if spec.restart_at.is_some() && spec.restart_at != status.restarted_at {
         return Some("rollout is restarting");
     }
-    if status.updated_replicas < replicas_of(spec) {
+    if status.updated_replicas < spec.replicas() {
         return Some("more replicas need to be updated");
     }
     if status.available_replicas < status.updated_replicas {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use sluice_crds::rollout::RolloutSpec;
-
 /// Share of requests, in parts of a whole that is `maxTrafficWeight` (default 100). The checked
 /// form of every weight that leaves the core: `0 <= weight <= whole` (INV-13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +81,6 @@ impl fmt::Display for PodHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// `spec.replicas`, 1 when absent, never negative.
-#[must_use]
-pub fn replicas_of(spec: &RolloutSpec) -> i32 {
-    spec.replicas.unwrap_or(1).max(0)
 }
 
 /// The whole that weights are parts of; a value below 1 cannot divide anything and counts as 100.

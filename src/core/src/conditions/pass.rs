@@ -10,7 +10,6 @@ use sluice_crds::{ReplicaSet, Rollout, keys};
 use super::progress::{self, Exempt};
 use super::{kind, new, reason, set, status};
 use crate::event::Event;
-use crate::units::replicas_of;
 
 /// What the conditions of one pass depend on.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +149,7 @@ impl Pass<'_> {
     }
 
     fn available(&self, next: &mut RolloutStatus) {
-        let replicas = replicas_of(&self.rollout.spec);
+        let replicas = self.rollout.spec.replicas();
         let enough = if self.rollout.spec.strategy.blue_green.is_some() {
             let active = &next.blue_green.active_selector;
             self.replica_sets

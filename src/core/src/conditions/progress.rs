@@ -5,19 +5,18 @@ use sluice_crds::Rollout;
 use sluice_crds::rollout::{RolloutCondition, RolloutSpec, RolloutStatus};
 
 use super::{get, is_completed, is_true, kind, observed, reason};
-use crate::units::replicas_of;
 
 /// Seconds without progress until an update counts as stuck; 600 when the spec does not say.
 #[must_use]
 pub fn deadline_of(spec: &RolloutSpec) -> SignedDuration {
-    SignedDuration::from_secs(spec.progress_deadline_seconds.unwrap_or(600).into())
+    SignedDuration::from_secs(spec.progress_deadline_seconds().into())
 }
 
 /// Whether everything desired is in place (API-57). The generation is the *stored* one: an edit
 /// that nobody has looked at yet cannot be healthy.
 #[must_use]
 pub fn healthy(rollout: &Rollout, next: &RolloutStatus) -> bool {
-    let replicas = replicas_of(&rollout.spec);
+    let replicas = rollout.spec.replicas();
     let counters = next.updated_replicas == replicas && next.available_replicas == replicas;
     let seen = rollout
         .status
@@ -39,7 +38,7 @@ fn strategy_done(spec: &RolloutSpec, next: &RolloutStatus) -> bool {
     let steps_done = next
         .current_step_index
         .is_none_or(|index| usize::try_from(index) == Ok(canary.steps.len()));
-    steps_done && is_completed(next) && next.replicas == replicas_of(spec)
+    steps_done && is_completed(next) && next.replicas == spec.replicas()
 }
 
 /// Whether this pass moved the Rollout (API-60).

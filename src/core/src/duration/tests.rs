@@ -62,7 +62,8 @@ fn attempts() {
         aborted: true,
         ..none
     };
-    let rows: &[(&str, &[(i64, Facts)], &str)] = &[
+    type Row<'a> = (&'a str, &'a [(i64, Facts)], &'a str);
+    let rows: &[Row<'_>] = &[
         (
             "first deploy",
             &[(0, changed), (4, stable)],
