@@ -23,7 +23,7 @@ mod action;
 mod release;
 
 use action::{Action, ManagedKeys, Stickiness};
-pub use release::{alb_managed_rollouts, release_alb_ingress};
+pub use release::{alb_managed_rollouts, references_alb_ingress, release_alb_ingress};
 
 /// Port name that stands for "see the annotation".
 const USE_ANNOTATION: &str = "use-annotation";

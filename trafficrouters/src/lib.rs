@@ -34,11 +34,12 @@ pub mod split;
 mod testing;
 pub mod traefik;
 
-pub use alb::{alb_managed_rollouts, release_alb_ingress};
+pub use alb::{alb_managed_rollouts, references_alb_ingress, release_alb_ingress};
 pub use error::RouteError;
 pub use factory::{Config, managed_objects, routers_for};
 pub use istio::{
     managing_rollout, references_destination_rule, release_destination_rule, subset_hashes,
 };
+pub use nginx::retire_canary_ingress;
 pub use object::{Found, ObjectRef};
 pub use router::{FailureEvent, RouteWrite, TrafficRouter, Verifying, WriteKind};

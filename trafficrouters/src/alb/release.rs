@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use sluice_crds::keys;
+use sluice_crds::{Rollout, keys};
 
 use super::action::{Action, ManagedKeys, annotation, set_json};
 use super::{edit_paths, leads_to};
+use crate::factory::Subject;
 use crate::json::unset;
 use crate::object::ObjectRef;
 use crate::patch::Draft;
@@ -16,6 +17,13 @@ use crate::router::RouteWrite;
 #[must_use]
 pub fn alb_managed_rollouts(ingress: &Value) -> BTreeSet<String> {
     ManagedKeys::read(ingress).into_keys().collect()
+}
+
+/// Whether a Rollout's spec names this Ingress for its load balancer.
+#[must_use]
+pub fn references_alb_ingress(rollout: &Rollout, name: &str) -> bool {
+    let alb = Subject::of(rollout).and_then(|subject| subject.routing.alb.as_deref());
+    alb.is_some_and(|alb| alb.ingress == name || alb.ingresses.iter().any(|i| i == name))
 }
 
 /// Takes a Rollout out of an Ingress: header routes go, and every other action leads to the stable

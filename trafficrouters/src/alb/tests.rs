@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sluice_core::traffic::{Additional, Want};
 use sluice_crds::rollout::SetHeaderRoute;
 
-use super::{alb_managed_rollouts, release_alb_ingress};
+use super::{alb_managed_rollouts, references_alb_ingress, release_alb_ingress};
 use crate::conformance::{self, generate, rest, want};
 use crate::testing::{Simple, conform, found, rollout, router, show, yaml};
 use crate::{Config, routers_for};
@@ -197,6 +197,8 @@ fn ingresses_are_released() {
         alb_managed_rollouts(seen).into_iter().collect::<Vec<_>>(),
         ["other", "ro"]
     );
+    assert!(references_alb_ingress(&rollout(CANARY), "web"));
+    assert!(!references_alb_ingress(&rollout("{}"), "web"));
     let release = release_alb_ingress(&object, seen, "ro").unwrap();
     expect![[r#"
         patch Ingress ns/web
