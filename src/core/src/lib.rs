@@ -9,6 +9,7 @@
 )]
 
 pub mod analysis_run;
+pub mod commands;
 pub mod conditions;
 pub mod duration;
 pub mod event;
@@ -20,4 +21,5 @@ pub mod replicas;
 pub mod testing;
 pub mod traffic;
 pub mod units;
+pub mod view;
 pub mod why;
