@@ -45,9 +45,8 @@ impl Envoy {
         let dir = RunDir::temporary("envoy")?;
         let [web, admin] = free_ports()?;
         let current = Resources::default();
-        for (name, resources) in current.files() {
-            replace(dir.path(), name, &discovery(0, resources))?;
-        }
+        replace(dir.path(), "rds", &discovery(0, &current.routes))?;
+        replace(dir.path(), "cds", &discovery(0, &current.clusters))?;
         replace(
             dir.path(),
             "lds",
@@ -100,7 +99,11 @@ impl Envoy {
         let dir = self.dir.path().to_owned();
         let write =
             |name: &str, resources: &[Value]| replace(&dir, name, &discovery(version, resources));
-        write("eds", &both.endpoints)?;
+        for (name, endpoints) in both.endpoint_files() {
+            if !self.current.endpoints.contains(endpoints) {
+                write(&name, std::slice::from_ref(endpoints))?;
+            }
+        }
         if both.clusters != self.current.clusters {
             write("cds", &both.clusters)?;
             self.taken("cluster_manager.cds.version_text", version)

@@ -59,13 +59,11 @@ impl Default for Resources {
 }
 
 impl Resources {
-    /// The discovery files and what they hold; endpoints are in a file of their own.
-    pub(super) fn files(&self) -> [(&'static str, &[Value]); 3] {
-        [
-            ("rds", &self.routes),
-            ("cds", &self.clusters),
-            ("eds", &self.endpoints),
-        ]
+    /// Each cluster's endpoints and the file that they go to.
+    pub(super) fn endpoint_files(&self) -> impl Iterator<Item = (String, &Value)> {
+        self.endpoints
+            .iter()
+            .map(|each| (endpoints_file(text(each, "/cluster_name")), each))
     }
 
     /// These, plus the clusters of `old` that are gone: requests on their way still need them.
@@ -494,9 +492,14 @@ fn cluster(name: &str) -> Value {
         "connect_timeout": "1s",
         // Envoy runs in the folder of its files.
         "eds_cluster_config": {
-            "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": "./eds.json"}},
+            "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": format!("./{}.json", endpoints_file(name))}},
         },
     })
+}
+
+/// The file of a cluster's endpoints, without its ending: Envoy wants a file for each.
+fn endpoints_file(cluster: &str) -> String {
+    format!("eds-{}", cluster.replace(['|', '*', '/'], "_"))
 }
 
 fn load_assignment(cluster: &str, endpoints: &[(String, u64)]) -> Value {
