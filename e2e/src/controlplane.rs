@@ -434,7 +434,7 @@ pub fn left_out() -> bool {
     skip
 }
 
-fn client_from(config: Config) -> Result<Client, Error> {
+pub(crate) fn client_from(config: Config) -> Result<Client, Error> {
     Client::try_from(config).map_err(Error::api("build", "the client"))
 }
 
