@@ -4,21 +4,19 @@
 //! mirrors. Anything else of a VirtualService is refused by name rather than left out silently,
 //! because a route that means something else than it says would make a test lie.
 
+mod field;
+mod matching;
+mod resource;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-const TYPES: &str = "type.googleapis.com/envoy.config";
+use field::{Field, Object, list, text};
+use matching::route_match;
+use resource::{cluster, endpoints_file, load_assignment, mirror, route_configuration};
 
-/// What cannot be translated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} {name}: {field} is {problem}")]
-pub struct TranslateError {
-    kind: &'static str,
-    name: String,
-    field: String,
-    problem: String,
-}
+pub use field::TranslateError;
 
 /// The objects of one namespace, as the API server gives them.
 #[derive(Debug, Clone, Default)]
@@ -211,8 +209,6 @@ impl Mesh {
                 "mirror",
                 "mirrors",
                 "mirrorPercentage",
-                "timeout",
-                "retries",
             ])?;
             let action = self.action(&at, used)?;
             let matches = list(http, "/match");
@@ -397,198 +393,6 @@ impl Mesh {
                 .all(|(key, value)| labels.get(key) == Some(value))
         })
     }
-}
-
-fn route_match(at: &Field<'_>) -> Result<Value, TranslateError> {
-    at.known(&[
-        "name",
-        "headers",
-        "uri",
-        "method",
-        "withoutHeaders",
-        "ignoreUriCase",
-    ])?;
-    let mut wanted = match at.value.get("uri") {
-        None | Some(Value::Null) => json!({"prefix": "/"}),
-        Some(uri) => match string_match(uri) {
-            Some(("exact", value)) => json!({"path": value}),
-            Some(("prefix", value)) => json!({"prefix": value}),
-            Some((_, value)) => json!({"safe_regex": {"regex": value}}),
-            None => return Err(at.bad("uri", "neither exact, prefix nor regex")),
-        },
-    };
-    let mut headers = vec![];
-    for (field, inverted) in [("headers", false), ("withoutHeaders", true)] {
-        let given = at.value.get(field).and_then(Value::as_object);
-        for (name, value) in given.into_iter().flatten() {
-            headers.push(header_match(at, field, name, value, inverted)?);
-        }
-    }
-    if let Some(method) = at.value.get("method") {
-        headers.push(header_match(at, "method", ":method", method, false)?);
-    }
-    if let (Some(fields), false) = (wanted.as_object_mut(), headers.is_empty()) {
-        fields.insert("headers".to_owned(), headers.into());
-    }
-    if let (Some(fields), Some(true)) = (
-        wanted.as_object_mut(),
-        at.value.get("ignoreUriCase").and_then(Value::as_bool),
-    ) {
-        fields.insert("case_sensitive".to_owned(), json!(false));
-    }
-    Ok(wanted)
-}
-
-fn header_match(
-    at: &Field<'_>,
-    field: &str,
-    name: &str,
-    value: &Value,
-    inverted: bool,
-) -> Result<Value, TranslateError> {
-    // No condition on the value: the header only has to be there.
-    if value.as_object().is_some_and(Map::is_empty) {
-        return Ok(json!({"name": name, "present_match": true, "invert_match": inverted}));
-    }
-    let condition = match string_match(value) {
-        Some(("regex", value)) => json!({"safe_regex": {"regex": value}}),
-        Some((kind, value)) => json!({kind: value}),
-        None => {
-            let field = format!("{field}[{name}]");
-            return Err(at.bad(&field, "neither exact, prefix nor regex"));
-        }
-    };
-    Ok(json!({"name": name, "string_match": condition, "invert_match": inverted}))
-}
-
-/// Istio's StringMatch: exactly one of three.
-fn string_match(value: &Value) -> Option<(&'static str, &str)> {
-    ["exact", "prefix", "regex"]
-        .into_iter()
-        .find_map(|kind| Some((kind, value.get(kind)?.as_str()?)))
-}
-
-/// Parts of a million, the finest that Envoy offers. All, where nothing is said.
-fn mirror(cluster: &str, percentage: Option<&Value>) -> Value {
-    let percent = percentage.map_or(Some(100.0), Value::as_f64).unwrap_or(0.0);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to 1,000,000
-    let parts = (percent.clamp(0.0, 100.0) * 10_000.0).round() as u64;
-    json!({
-        "cluster": cluster,
-        "runtime_fraction": {"default_value": {"numerator": parts, "denominator": "MILLION"}},
-    })
-}
-
-fn route_configuration(hosts: &[Value]) -> Value {
-    json!({"@type": format!("{TYPES}.route.v3.RouteConfiguration"),
-           "name": "mesh", "virtual_hosts": hosts})
-}
-
-fn cluster(name: &str) -> Value {
-    json!({
-        "@type": format!("{TYPES}.cluster.v3.Cluster"),
-        "name": name,
-        "type": "EDS",
-        "connect_timeout": "1s",
-        // Envoy runs in the folder of its files.
-        "eds_cluster_config": {
-            "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": format!("./{}.json", endpoints_file(name))}},
-        },
-    })
-}
-
-/// The file of a cluster's endpoints, without its ending: Envoy wants a file for each.
-fn endpoints_file(cluster: &str) -> String {
-    format!("eds-{}", cluster.replace(['|', '*', '/'], "_"))
-}
-
-fn load_assignment(cluster: &str, endpoints: &[(String, u64)]) -> Value {
-    let endpoint = |(ip, port): &(String, u64)| json!({"endpoint": {"address": {"socket_address": {"address": ip, "port_value": port}}}});
-    let endpoints: Vec<Value> = endpoints.iter().map(endpoint).collect();
-    json!({
-        "@type": format!("{TYPES}.endpoint.v3.ClusterLoadAssignment"),
-        "cluster_name": cluster,
-        "endpoints": [{"lb_endpoints": endpoints}],
-    })
-}
-
-/// A part of an object, and the way there, for messages.
-struct Field<'a> {
-    kind: &'static str,
-    name: &'a str,
-    path: String,
-    value: &'a Value,
-}
-
-struct Object<'a> {
-    kind: &'static str,
-    value: &'a Value,
-}
-
-impl<'a> Object<'a> {
-    fn at(&self, path: String, value: &'a Value) -> Field<'a> {
-        Field {
-            kind: self.kind,
-            name: text(self.value, "/metadata/name"),
-            path,
-            value,
-        }
-    }
-
-    fn known(&self, field: &str, names: &[&str]) -> Result<(), TranslateError> {
-        match self.value.get(field) {
-            Some(value) => self.at(field.to_owned(), value).known(names),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<'a> Field<'a> {
-    fn sub(&self, path: String, value: &'a Value) -> Self {
-        Self {
-            kind: self.kind,
-            name: self.name,
-            path: format!("{}.{path}", self.path),
-            value,
-        }
-    }
-
-    /// Fails on a field that is not among those understood.
-    fn known(&self, names: &[&str]) -> Result<(), TranslateError> {
-        let fields = self
-            .value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.as_str());
-        match fields.into_iter().find(|name| !names.contains(name)) {
-            Some(name) => Err(self.bad(name, "not supported yet by the translation for Envoy")),
-            None => Ok(()),
-        }
-    }
-
-    fn bad(&self, field: &str, problem: &str) -> TranslateError {
-        TranslateError {
-            kind: self.kind,
-            name: self.name.to_owned(),
-            field: format!("{}.{field}", self.path),
-            problem: problem.to_owned(),
-        }
-    }
-}
-
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
 }
 
 fn first_port(service: &Value) -> Option<u64> {
