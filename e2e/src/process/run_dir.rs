@@ -52,13 +52,28 @@ impl RunDir {
         Ok(Self { path, keep: true })
     }
 
+    /// Removes a folder of [`RunDir::at`] whose owner ended without doing so, and kills what still
+    /// runs of the processes noted there. Does nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be removed.
+    pub fn discard(path: &Path) -> Result<(), Error> {
+        kill_noted(path);
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(path.display().to_string(), "remove it")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Notes a child, for whoever clears up after us. Returns the note's path.
-    pub(super) fn note(&self, name: &str, pid: u32) -> Result<PathBuf, Error> {
+    pub(crate) fn note(&self, name: &str, pid: u32) -> Result<PathBuf, Error> {
         let note = self.path.join(format!("{name}.pid"));
         // Without /proc, or when the child has ended already, there is nothing to be told apart.
         if let Some(id) = ProcessId::of(pid) {
@@ -116,8 +131,12 @@ fn kill_noted(dir: &Path) {
             && id.is_alive()
             && let Some(pid) = i32::try_from(id.pid()).ok().and_then(Pid::from_raw)
         {
-            tracing::warn!(pid = id.pid(), "killing a process left by a dead test");
+            tracing::warn!(pid = id.pid(), "killing a process whose owner is dead");
             let _ = kill_process(pid, Signal::KILL);
+            // Its files must not be removed before it is gone. A killed process goes at once.
+            while id.is_alive() {
+                std::thread::sleep(super::POLL);
+            }
         }
     }
 }
