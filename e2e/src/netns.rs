@@ -122,7 +122,7 @@ pub fn command<A: AsRef<OsStr>>(
         .args(["--", "sh", "-c", SETUP, PODS])
         .arg(program)
         .args(args);
-    command.env(MARK, "1");
+    command.env(MARK, "1").env(process::BASE, process::base());
     Ok(process::bound_to_parent(command))
 }
 
