@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use sluice_crds::duration;
+use sluice_crds::duration::GoDuration;
 
 use crate::args::Global;
 
@@ -100,8 +100,11 @@ async fn config(global: &Global) -> Result<Config> {
         auth.impersonate_groups = Some(global.as_group.clone());
     }
     if global.request_timeout != "0" {
-        let time = duration::parse(&global.request_timeout).context("--request-timeout")?;
-        let time = std::time::Duration::try_from(time).context("--request-timeout")?;
+        let time: GoDuration = global
+            .request_timeout
+            .parse()
+            .context("--request-timeout")?;
+        let time = std::time::Duration::try_from(time.signed()).context("--request-timeout")?;
         config.read_timeout = (!time.is_zero()).then_some(time);
     }
     Ok(config)

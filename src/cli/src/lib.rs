@@ -5,9 +5,11 @@
 
 pub mod args;
 pub mod client;
+pub mod demo;
 pub mod failure;
 pub mod objects;
 pub mod output;
+pub mod tree;
 pub mod verbs;
 
 use std::ffi::OsString;

@@ -3,6 +3,9 @@
 pub mod act;
 pub mod complete;
 pub mod completion;
+pub mod get;
+pub mod lint;
+pub mod list;
 pub mod promote;
 pub mod set_image;
 pub mod status;
@@ -12,6 +15,7 @@ mod workload;
 
 use jiff::{Timestamp, Zoned};
 use sluice_core::commands;
+use sluice_crds::duration::GoDuration;
 
 use crate::args::{Cli, Get, List, Retry, Set, Terminate, Verb};
 use crate::client::Session;
@@ -26,8 +30,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     let connect = || Session::new(&cli.global);
     match cli.verb {
         Verb::Completion(options) => completion::run(&options.shell),
-        Verb::Demo(_) => todo!(),
-        Verb::Lint(_) => todo!(),
+        Verb::Demo(options) => crate::demo::run(&options).await,
+        Verb::Lint(options) => lint::run(&options.filename),
         Verb::Version(options) => {
             version::run(options.short);
             Ok(())
@@ -101,7 +105,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             } else {
                 &options.delay
             };
-            let wait = sluice_crds::duration::parse(delay)
+            let wait: GoDuration = delay
+                .parse()
                 .map_err(|error| Failure::message(format_args!("--in: {error}")))?;
             let at = now().checked_add(wait.signed())?;
             let patches = commands::restart(at);
@@ -120,8 +125,13 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Set(Set::Image(options)) => {
             set_image::run(&connect().await?, &options.name, &options.image).await
         }
-        Verb::Get(_) | Verb::List(_) => todo!(),
         Verb::Status(options) => status::run(&connect().await?, &options).await,
+        Verb::Get(Get::Rollout(options)) => get::rollout(&connect().await?, &options).await,
+        Verb::Get(Get::Experiment(options)) => get::experiment(&connect().await?, &options).await,
+        Verb::List(List::Rollouts(options)) => list::rollouts(&connect().await?, &options).await,
+        Verb::List(List::Experiments(options)) => {
+            list::experiments(&connect().await?, &options).await
+        }
     }
 }
 

@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn an_hour_passes_in_a_moment() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let started = Instant::now();
         runtime.block_on(async {
             let pacemaker = run_at(100_000.0);

@@ -48,8 +48,7 @@ pub fn problems(text: &str) -> anyhow::Result<Vec<String>> {
         let name = name(document);
         let rollout: Rollout = serde_json::from_value(document.clone())
             .with_context(|| format!("Rollout {name:?}"))?;
-        problems.extend(validate::unknown_fields(document).into_iter().map(|error| error.to_string()));
-        let mut found = validate::rollout(&rollout);
+        let mut found = validate::manifest(&rollout);
         if found.is_empty() {
             found = validate::references(&rollout, &references);
         }
@@ -59,11 +58,17 @@ pub fn problems(text: &str) -> anyhow::Result<Vec<String>> {
 }
 
 fn kind(document: &Value) -> &str {
-    document.get("kind").and_then(Value::as_str).unwrap_or_default()
+    document
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn name(document: &Value) -> &str {
-    document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    document
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Objects of the same file. What is not in it was not looked for: nothing is said about it.

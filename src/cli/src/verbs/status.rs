@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::api::Api;
 use sluice_core::phase::{self, PhaseView};
 use sluice_crds::Rollout;
+use sluice_crds::duration::GoDuration;
 use sluice_crds::rollout::RolloutPhase;
 
 use crate::args::Status;
@@ -18,7 +19,9 @@ use crate::output;
 /// When the rollout is degraded, when the time is up, or when the API server refuses.
 pub async fn run(session: &Session, options: &Status) -> Result<(), Failure> {
     let api: Api<Rollout> = Api::namespaced(session.client.clone(), &session.namespace);
-    let timeout = sluice_crds::duration::parse(&options.timeout)
+    let timeout: GoDuration = options
+        .timeout
+        .parse()
         .map_err(|error| Failure::message(format_args!("--timeout: {error}")))?;
     let mut printed = String::new();
     if !options.watch {
@@ -50,7 +53,7 @@ async fn watch(api: &Api<Rollout>, name: &str, printed: &mut String) -> Result<(
     use futures::StreamExt;
     // A rollout that is not there is an answer, not a reason to wait.
     api.get(name).await?;
-    let mut objects = std::pin::pin!(kube::runtime::watch_object(api.clone(), name));
+    let mut objects = std::pin::pin!(kube::runtime::watcher::watch_object(api.clone(), name));
     while let Some(object) = objects.next().await {
         let object = match object {
             Ok(Some(object)) => object,
