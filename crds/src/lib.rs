@@ -11,18 +11,31 @@
 //! Nothing here does I/O or asks for the time.
 
 pub mod analysis;
+pub mod defaults;
+pub mod duration;
 pub mod experiment;
+pub mod field_error;
+pub mod field_path;
+pub mod hash;
 pub mod keys;
+pub mod labels;
+pub mod numbers;
+pub mod placeholders;
 pub mod pod_template;
+mod quantity;
+pub mod references;
 pub mod replica_set;
 mod resource;
 pub mod rollout;
 pub mod selector;
+pub mod templates;
 pub mod time;
+pub mod validate;
 mod wire;
 
 pub use analysis::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate};
 pub use experiment::Experiment;
+pub use field_error::FieldError;
 pub use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 pub use pod_template::RawPodTemplate;
 pub use replica_set::ReplicaSet;

@@ -1,1 +1,25 @@
-//! The pure decision core: observe in, plan out.
+//! The pure decision core: what was observed goes in, a plan comes out.
+//!
+//! Nothing here reads a clock, a network or a random source. The controller, `simulate`, `explain`
+//! and the property tests all call the same functions: [`observed::Observed`] is everything a
+//! decision may look at, [`plan::Plan`] everything it may ask for.
+#![cfg_attr(
+    not(test),
+    warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation)
+)]
+
+pub mod analysis_run;
+pub mod commands;
+pub mod conditions;
+pub mod duration;
+pub mod event;
+pub mod observed;
+pub mod phase;
+pub mod plan;
+pub mod replicas;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod traffic;
+pub mod units;
+pub mod view;
+pub mod why;

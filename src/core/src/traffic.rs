@@ -1,0 +1,61 @@
+//! What the core wants of every traffic router, in words that hold for all of them.
+//!
+//! The core decides the split (TRF-5..12); a router only renders it into its own objects.
+
+use sluice_crds::rollout::{SetHeaderRoute, SetMirrorRoute};
+
+/// A further destination beside canary and stable: an experiment's Service (TRF-12).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Additional {
+    /// Share of requests, in parts of [`Want::max_weight`].
+    pub weight: i32,
+    /// Service to send them to.
+    pub service: String,
+    /// Pod-template hash behind that Service.
+    pub pod_hash: String,
+}
+
+/// The wanted state of all routes of one Rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    /// Pod-template hash of the canary; empty when there is none.
+    pub canary_hash: String,
+    /// Pod-template hash of the stable version; empty on the very first deploy.
+    pub stable_hash: String,
+    /// Service that selects the canary (ping or pong where those are used); empty with subsets only.
+    pub canary_service: String,
+    /// Service that selects the stable version; empty with subsets only.
+    pub stable_service: String,
+    /// Share of requests for the canary, in parts of `max_weight`.
+    pub weight: i32,
+    /// The whole, `maxTrafficWeight` or 100.
+    pub max_weight: i32,
+    /// Further destinations.
+    pub additional: Vec<Additional>,
+    /// Header route of the current step (TRF-8).
+    pub header_route: Option<SetHeaderRoute>,
+    /// Mirror route of the current step (TRF-8).
+    pub mirror_route: Option<SetMirrorRoute>,
+    /// Delete every managed route first (TRF-5 column "also").
+    pub remove_managed_routes: bool,
+    /// Only delete managed routes: hashes and weights stay untouched (the capacity gate is shut, TRF-7).
+    pub only_remove_managed_routes: bool,
+    /// Take the weight down before the hashes move: the canary has no available pod (TRF-9).
+    pub weight_before_hash: bool,
+    /// Leave subset hashes as they are: a named ReplicaSet is not fully available yet (TRF-111).
+    pub keep_hashes: bool,
+}
+
+/// What a router can say about a weight that it was given (TRF-13).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// The router cannot tell; the write itself is the proof.
+    #[default]
+    NotSupported,
+    /// The data plane has it.
+    Verified,
+    /// The data plane does not have it yet.
+    NotVerified,
+    /// Asking failed.
+    Failed(String),
+}

@@ -1,0 +1,55 @@
+//! Why a Rollout does not move: part of every plan (INV-15), read by `explain`.
+
+use jiff::Timestamp;
+
+/// What kind of thing is being waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Pods of a ReplicaSet have to become available.
+    PodsNotAvailable,
+    /// Pods of a ReplicaSet have to go away.
+    PodsNotGone,
+    /// A person has to promote (or resume).
+    NeedsPromotion,
+    /// A pause runs until a known time.
+    Paused,
+    /// `spec.paused` holds the Rollout.
+    ManuallyPaused,
+    /// An AnalysisRun has not ended.
+    AnalysisRunning,
+    /// An Experiment has not ended.
+    ExperimentRunning,
+    /// The router has not confirmed the weight.
+    TrafficUnconfirmed,
+    /// A service or subset may only switch once its pods are available.
+    SwitchWaitsForPods,
+    /// A drained ReplicaSet is kept for its delay.
+    ScaleDownDelay,
+    /// Aborted: a person has to retry, or to change the spec.
+    Aborted,
+    /// The spec, or an object it names, has to be corrected.
+    InvalidSpec,
+    /// An own write has to show up, or a failed one is tried again.
+    WriteUnconfirmed,
+    /// Pods are being restarted.
+    Restarting,
+    /// A feature named by the spec is not supported yet.
+    NotSupported,
+}
+
+/// One thing that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// What kind of thing.
+    pub reason: Reason,
+    /// The object, as `Kind/name`.
+    pub object: String,
+    /// One sentence for people, without the object's name at its start.
+    pub message: String,
+    /// Since when it has been so, when known.
+    pub since: Option<Timestamp>,
+    /// When it ends by itself, when it does.
+    pub until: Option<Timestamp>,
+    /// The plugin verb that would move it (`promote`, `retry` ...), when there is one.
+    pub command: Option<&'static str>,
+}
