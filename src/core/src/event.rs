@@ -23,11 +23,19 @@ pub struct Event {
 impl Event {
     /// A Normal event.
     pub fn normal(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: EventType::Normal, reason: reason.into(), message: message.into() }
+        Self {
+            kind: EventType::Normal,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// A Warning event.
     pub fn warning(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: EventType::Warning, reason: reason.into(), message: message.into() }
+        Self {
+            kind: EventType::Warning,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 }

@@ -3,12 +3,21 @@
 //! Nothing here reads a clock, a network or a random source. The controller, `simulate`, `explain`
 //! and the property tests all call the same functions: [`observed::Observed`] is everything a
 //! decision may look at, [`plan::Plan`] everything it may ask for.
-#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::wildcard_enum_match_arm, clippy::cast_possible_truncation)
+)]
 
+pub mod analysis_run;
+pub mod conditions;
+pub mod duration;
 pub mod event;
 pub mod observed;
+pub mod phase;
 pub mod plan;
 pub mod replicas;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod traffic;
 pub mod units;
 pub mod why;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
 use sluice_crds::validation::References;
-use sluice_crds::{AnalysisRun, Experiment, RawPodTemplate, ReplicaSet, Rollout};
+use sluice_crds::{AnalysisRun, Experiment, LabelSelector, RawPodTemplate, ReplicaSet, Rollout};
 
 use crate::traffic::Verification;
 
@@ -92,7 +92,9 @@ impl ServiceView {
     /// The pod-template hash it selects; empty when it selects none.
     #[must_use]
     pub fn pod_hash(&self) -> &str {
-        self.selector.get(sluice_crds::keys::POD_TEMPLATE_HASH).map_or("", String::as_str)
+        self.selector
+            .get(sluice_crds::keys::POD_TEMPLATE_HASH)
+            .map_or("", String::as_str)
     }
 }
 
@@ -152,6 +154,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { resync: SignedDuration::from_secs(900), instance_id: String::new() }
+        Self {
+            resync: SignedDuration::from_secs(900),
+            instance_id: String::new(),
+        }
     }
 }

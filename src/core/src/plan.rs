@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sluice_crds::{AnalysisRun, Experiment, ReplicaSet, RolloutStatus};
+use sluice_crds::rollout::RolloutStatus;
+use sluice_crds::{AnalysisRun, Experiment, ReplicaSet};
 
 use crate::event::Event;
 use crate::traffic::Want;
@@ -40,7 +41,10 @@ pub struct Planned {
 
 impl From<Action> for Planned {
     fn from(action: Action) -> Self {
-        Self { action, events: Vec::new() }
+        Self {
+            action,
+            events: Vec::new(),
+        }
     }
 }
 
@@ -148,7 +152,11 @@ impl Plan {
     /// A plan that waits: no write, only a reason.
     #[must_use]
     pub fn wait(why: Why, wake: Option<Timestamp>) -> Self {
-        Self { why: vec![why], wake, ..Self::default() }
+        Self {
+            why: vec![why],
+            wake,
+            ..Self::default()
+        }
     }
 
     /// Whether carrying it out writes nothing, given the status as read.

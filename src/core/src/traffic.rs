@@ -2,7 +2,7 @@
 //!
 //! The core decides the split (TRF-5..12); a router only renders it into its own objects.
 
-use sluice_crds::{SetHeaderRoute, SetMirrorRoute};
+use sluice_crds::rollout::{SetHeaderRoute, SetMirrorRoute};
 
 /// A further destination beside canary and stable: an experiment's Service (TRF-12).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Additional {
 }
 
 /// The wanted state of all routes of one Rollout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Want {
     /// Pod-template hash of the canary; empty when there is none.
     pub canary_hash: String,

@@ -1,0 +1,164 @@
+//! What counts as progress, as health, and as being stuck (CTL-130..134, API-57, 60, 61).
+
+use jiff::{SignedDuration, Timestamp};
+use sluice_crds::Rollout;
+use sluice_crds::rollout::{RolloutCondition, RolloutSpec, RolloutStatus};
+
+use super::{get, is_completed, is_true, kind, observed, reason};
+
+/// Seconds without progress until an update counts as stuck; 600 when the spec does not say.
+#[must_use]
+pub fn deadline_of(spec: &RolloutSpec) -> SignedDuration {
+    SignedDuration::from_secs(spec.progress_deadline_seconds().into())
+}
+
+/// Whether everything desired is in place (API-57). The generation is the *stored* one: an edit
+/// that nobody has looked at yet cannot be healthy.
+#[must_use]
+pub fn healthy(rollout: &Rollout, next: &RolloutStatus) -> bool {
+    let replicas = rollout.spec.replicas();
+    let counters = next.updated_replicas == replicas && next.available_replicas == replicas;
+    let seen = rollout
+        .status
+        .as_ref()
+        .is_some_and(|stored| observed(rollout, stored));
+    counters && seen && strategy_done(&rollout.spec, next)
+}
+
+fn strategy_done(spec: &RolloutSpec, next: &RolloutStatus) -> bool {
+    if let Some(blue_green) = &spec.strategy.blue_green {
+        let current = |selector: &str| selector == next.current_pod_hash;
+        return current(&next.blue_green.active_selector)
+            && (blue_green.preview_service.is_empty()
+                || current(&next.blue_green.preview_selector));
+    }
+    let Some(canary) = &spec.strategy.canary else {
+        return true;
+    };
+    let steps_done = next
+        .current_step_index
+        .is_none_or(|index| usize::try_from(index) == Ok(canary.steps.len()));
+    steps_done && is_completed(next) && next.replicas == spec.replicas()
+}
+
+/// Whether this pass moved the Rollout (API-60).
+#[must_use]
+pub fn progressed(spec: &RolloutSpec, stored: &RolloutStatus, next: &RolloutStatus) -> bool {
+    let counters = next.updated_replicas != stored.updated_replicas
+        || next.replicas - next.updated_replicas < stored.replicas - stored.updated_replicas
+        || next.ready_replicas > stored.ready_replicas
+        || next.available_replicas > stored.available_replicas;
+    if counters {
+        return true;
+    }
+    if spec.strategy.blue_green.is_some() {
+        return next.blue_green.active_selector != stored.blue_green.active_selector
+            || next.blue_green.preview_selector != stored.blue_green.preview_selector;
+    }
+    let index_moved = stored
+        .current_step_index
+        .zip(next.current_step_index)
+        .is_some_and(|(before, after)| before != after);
+    spec.strategy.canary.is_some()
+        && (next.stable_rs != stored.stable_rs
+            || index_moved
+            || next.current_step_hash != stored.current_step_hash)
+}
+
+/// Why a Rollout that does not move is not timed out yet (CTL-131).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exempt {
+    /// The current step takes its time: a pause, an analysis, an Experiment, or a plugin that is
+    /// still running (SE-18).
+    pub step: bool,
+    /// A ReplicaSet other than the new one waits for its scale-down deadline.
+    pub draining: bool,
+}
+
+impl Exempt {
+    /// Whether the deadline does not apply, given the conditions as stored.
+    #[must_use]
+    pub fn applies(self, conditions: &[RolloutCondition]) -> bool {
+        self.step || self.draining || is_true(conditions, kind::PAUSED)
+    }
+}
+
+/// Whether the stored `Progressing` condition is older than the deadline (API-61).
+#[must_use]
+pub fn timed_out(
+    conditions: &[RolloutCondition],
+    deadline: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let Some(progressing) = get(conditions, kind::PROGRESSING) else {
+        return false;
+    };
+    match progressing.reason.as_str() {
+        reason::ABORTED | reason::PAUSED => false,
+        reason::DEADLINE => true,
+        _ => expiry(progressing, deadline).is_some_and(|at| at < now),
+    }
+}
+
+fn expiry(progressing: &RolloutCondition, deadline: SignedDuration) -> Option<Timestamp> {
+    progressing
+        .last_update_time
+        .timestamp()
+        .checked_add(deadline)
+        .ok()
+}
+
+/// Text of a Rollout that is stuck; without a new ReplicaSet it names the Rollout.
+#[must_use]
+pub fn timeout_message(rollout: &str, new_rs: Option<&str>) -> String {
+    match new_rs {
+        Some(name) => format!("ReplicaSet \"{name}\" has timed out progressing."),
+        None => format!("Rollout \"{rollout}\" has timed out progressing."),
+    }
+}
+
+/// The cause of an abort by `progressDeadlineAbort` (CTL-133), judged by the stored condition;
+/// `None` while nothing is to be aborted.
+#[must_use]
+pub fn deadline_abort(
+    rollout: &Rollout,
+    new_rs: Option<&str>,
+    next: &RolloutStatus,
+    exempt: Exempt,
+    now: Timestamp,
+) -> Option<String> {
+    let stored = rollout.status.as_ref()?;
+    let due = rollout.spec.progress_deadline_abort
+        && !stored.abort
+        && !is_completed(next)
+        && !progressed(&rollout.spec, stored, next)
+        && !exempt.applies(&stored.conditions)
+        && timed_out(&stored.conditions, deadline_of(&rollout.spec), now);
+    due.then(|| timeout_message(rollout.metadata.name.as_deref().unwrap_or(""), new_rs))
+}
+
+/// When to look again at a Rollout about which nothing was written (CTL-134): one second after its
+/// deadline. `None` where no deadline runs.
+#[must_use]
+pub fn stuck_check(
+    rollout: &Rollout,
+    next: &RolloutStatus,
+    exempt: Exempt,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let progressing = get(&next.conditions, kind::PROGRESSING)?;
+    let idle = super::is_paused(rollout, next)
+        || next.abort
+        || exempt.step
+        || healthy(rollout, next)
+        || matches!(
+            progressing.reason.as_str(),
+            reason::ABORTED | reason::DEADLINE
+        );
+    if idle {
+        return None;
+    }
+    let at = expiry(progressing, deadline_of(&rollout.spec))?;
+    let at = at.checked_add(SignedDuration::from_secs(1)).ok()?;
+    Some(at.max(now))
+}
