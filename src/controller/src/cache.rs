@@ -153,10 +153,16 @@ impl Feeds {
         K::DynamicType: Clone + Send + Sync + 'static,
     {
         let (hub, store, stop) = (self.hub.clone(), store.clone(), self.stop.clone());
-        self.tasks.spawn(feed::feed(api, config, store, stop, move |report| match report {
-            Report::Changed(change) => notify(&hub, &change),
-            Report::Malformed(meta, error) => hub.malformed(&meta, &error),
-        }));
+        self.tasks.spawn(feed::feed(
+            api,
+            config,
+            store,
+            stop,
+            move |report| match report {
+                Report::Changed(change) => notify(&hub, &change),
+                Report::Malformed(meta, error) => hub.malformed(&meta, &error),
+            },
+        ));
     }
 }
 
@@ -188,15 +194,27 @@ impl Cache {
         let (client, scope) = (&feeds.client, &feeds.scope);
         let sharded = scope.sharded();
         feeds.start(scope.api(client.clone()), sharded.clone(), &self.runs);
-        feeds.start(scope.api(client.clone()), config().labels(keys::JOB_RUN_UID), &self.jobs);
+        feeds.start(
+            scope.api(client.clone()),
+            config().labels(keys::JOB_RUN_UID),
+            &self.jobs,
+        );
         if !runs_only {
             let hashed = config().labels(keys::POD_TEMPLATE_HASH);
             feeds.start(scope.api(client.clone()), hashed, &self.replica_sets);
-            feeds.start(scope.api(client.clone()), sharded.clone(), &self.experiments);
+            feeds.start(
+                scope.api(client.clone()),
+                sharded.clone(),
+                &self.experiments,
+            );
             feeds.start(scope.api(client.clone()), config(), &self.services);
             feeds.start(scope.api(client.clone()), sharded.clone(), &self.templates);
             if scope.namespace.is_none() {
-                feeds.start(Api::all(client.clone()), sharded.clone(), &self.cluster_templates);
+                feeds.start(
+                    Api::all(client.clone()),
+                    sharded.clone(),
+                    &self.cluster_templates,
+                );
             }
             self.replica_sets.synced().await;
             self.experiments.synced().await;
@@ -233,7 +251,11 @@ impl Cache {
 
     /// The store of a route kind, when it is watched.
     #[must_use]
-    pub fn route_store(&self, api_version: &str, plural: &str) -> Option<Arc<Store<DynamicObject>>> {
+    pub fn route_store(
+        &self,
+        api_version: &str,
+        plural: &str,
+    ) -> Option<Arc<Store<DynamicObject>>> {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let store = routes.get(&(api_version.to_owned(), plural.to_owned()))?;
         Some(store.store.clone())
@@ -259,13 +281,19 @@ pub struct OnDemand<K> {
 
 impl<K> Default for OnDemand<K> {
     fn default() -> Self {
-        Self { store: Arc::default(), started: Arc::default() }
+        Self {
+            store: Arc::default(),
+            started: Arc::default(),
+        }
     }
 }
 
 impl<K> Clone for OnDemand<K> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), started: self.started.clone() }
+        Self {
+            store: self.store.clone(),
+            started: self.started.clone(),
+        }
     }
 }
 

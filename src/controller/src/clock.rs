@@ -39,7 +39,10 @@ impl TokioClock {
     /// A clock that shows `base` now. Must be called inside a tokio runtime.
     #[must_use]
     pub fn starting_at(base: Timestamp) -> Self {
-        Self { base, started: Instant::now() }
+        Self {
+            base,
+            started: Instant::now(),
+        }
     }
 }
 

@@ -54,7 +54,11 @@ impl Regarding {
     fn word(&self) -> (String, String, String) {
         let reference = &self.0;
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
-        (text(&reference.kind), text(&reference.namespace), text(&reference.name))
+        (
+            text(&reference.kind),
+            text(&reference.namespace),
+            text(&reference.name),
+        )
     }
 }
 
@@ -77,8 +81,21 @@ impl EventSink {
     #[must_use]
     pub fn new(client: Client, clock: SharedClock) -> (Self, EventWriter) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let sink = Self { sender, clock: clock.clone(), lost: Arc::default() };
-        (sink, EventWriter { client, receiver, objects: BTreeMap::new(), names: 0, clock })
+        let sink = Self {
+            sender,
+            clock: clock.clone(),
+            lost: Arc::default(),
+        };
+        (
+            sink,
+            EventWriter {
+                client,
+                receiver,
+                objects: BTreeMap::new(),
+                names: 0,
+                clock,
+            },
+        )
     }
 
     /// Logs the event and hands it to the writer; never waits.
@@ -92,7 +109,11 @@ impl EventSink {
             "{}",
             event.message
         );
-        let recorded = Recorded { regarding: regarding.clone(), event, at: self.clock.now() };
+        let recorded = Recorded {
+            regarding: regarding.clone(),
+            event,
+            at: self.clock.now(),
+        };
         if self.sender.try_send(recorded).is_err() {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
             if lost.is_power_of_two() {
@@ -147,14 +168,17 @@ impl EventWriter {
 
     fn gather(&mut self, recorded: Recorded) {
         let now = Instant::now();
-        let object = self.objects.entry(recorded.regarding.word()).or_insert_with(|| Object {
-            regarding: recorded.regarding.clone(),
-            waiting: Vec::new(),
-            due: None,
-            budget: Budget::full(now),
-            recent: VecDeque::new(),
-            used: now,
-        });
+        let object = self
+            .objects
+            .entry(recorded.regarding.word())
+            .or_insert_with(|| Object {
+                regarding: recorded.regarding.clone(),
+                waiting: Vec::new(),
+                due: None,
+                budget: Budget::full(now),
+                recent: VecDeque::new(),
+                used: now,
+            });
         object.used = now;
         object.regarding = recorded.regarding.clone();
         object.due.get_or_insert(now + GATHER);
@@ -165,7 +189,11 @@ impl EventWriter {
     async fn write(&mut self, now: Instant) {
         let (client, clock) = (&self.client, &self.clock);
         let mut due = Vec::new();
-        for object in self.objects.values_mut().filter(|o| o.due.is_some_and(|at| at <= now)) {
+        for object in self
+            .objects
+            .values_mut()
+            .filter(|o| o.due.is_some_and(|at| at <= now))
+        {
             object.due = None;
             self.names += 1;
             due.push((object, self.names));
@@ -175,17 +203,32 @@ impl EventWriter {
                 object.write(client, clock, number).await;
             })
             .await;
-        budget::forget_idle(&mut self.objects, |object| object.due.is_some(), |object| object.used);
+        budget::forget_idle(
+            &mut self.objects,
+            |object| object.due.is_some(),
+            |object| object.used,
+        );
     }
 }
 
 impl Object {
     async fn write(&mut self, client: &Client, clock: &SharedClock, number: u64) {
-        let namespace = self.regarding.0.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let namespace = self
+            .regarding
+            .0
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
         let api: Api<ApiEvent> = Api::namespaced(client.clone(), &namespace);
-        for (index, (recorded, count)) in fold(std::mem::take(&mut self.waiting)).into_iter().enumerate() {
+        for (index, (recorded, count)) in fold(std::mem::take(&mut self.waiting))
+            .into_iter()
+            .enumerate()
+        {
             if !self.budget.allows(&recorded.event, Instant::now()) {
-                tracing::debug!(reason = recorded.event.reason, "event over the object's budget");
+                tracing::debug!(
+                    reason = recorded.event.reason,
+                    "event over the object's budget"
+                );
                 continue;
             }
             if let Some(recent) = self.recent.iter_mut().find(|r| r.event == recorded.event)
@@ -212,7 +255,10 @@ impl Object {
 fn fold(waiting: Vec<Recorded>) -> Vec<(Recorded, i32)> {
     let mut folded: Vec<(Recorded, i32)> = Vec::new();
     for recorded in waiting {
-        match folded.iter_mut().find(|(known, _)| known.event == recorded.event) {
+        match folded
+            .iter_mut()
+            .find(|(known, _)| known.event == recorded.event)
+        {
             Some((known, count)) => {
                 *count += 1;
                 known.at = recorded.at;
@@ -248,7 +294,10 @@ fn api_event(
         count: Some(count),
         first_timestamp: at.clone(),
         last_timestamp: at,
-        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
+        source: Some(EventSource {
+            component: Some(COMPONENT.to_owned()),
+            host: None,
+        }),
         reporting_component: Some(COMPONENT.to_owned()),
         ..ApiEvent::default()
     }
@@ -259,7 +308,10 @@ impl Recent {
     async fn repeat(&mut self, api: &Api<ApiEvent>, count: i32, at: Timestamp) -> bool {
         self.count = self.count.saturating_add(count);
         let patch = json!({ "count": self.count, "lastTimestamp": Time(at) });
-        match api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match api
+            .patch(&self.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => true,
             Err(error) if is_status(&error, 404) => false,
             Err(error) => {
@@ -284,8 +336,10 @@ mod tests {
             at: clock(s),
         };
         let folded = fold(vec![recorded("a", 1), recorded("b", 2), recorded("a", 3)]);
-        let seen: Vec<_> =
-            folded.iter().map(|(r, n)| (r.event.message.as_str(), *n, r.at.as_second())).collect();
+        let seen: Vec<_> = folded
+            .iter()
+            .map(|(r, n)| (r.event.message.as_str(), *n, r.at.as_second()))
+            .collect();
         assert_eq!(seen, [("a", 2, 3), ("b", 1, 2)]);
     }
 }

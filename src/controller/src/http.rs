@@ -25,7 +25,10 @@ pub struct HttpSettings {
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), rate: None }
+        Self {
+            timeout: Duration::from_secs(30),
+            rate: None,
+        }
     }
 }
 
@@ -38,11 +41,17 @@ struct TimedOut(Duration);
 #[must_use]
 pub fn wrap(inner: Client, fence: Fence, metrics: Metrics, settings: &HttpSettings) -> Client {
     let namespace = inner.default_namespace().to_owned();
-    let bucket = settings.rate.map(|(rate, burst)| Arc::new(Mutex::new(Bucket::new(rate, burst))));
+    let bucket = settings
+        .rate
+        .map(|(rate, burst)| Arc::new(Mutex::new(Bucket::new(rate, burst))));
     let timeout = settings.timeout;
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (inner, fence, metrics, bucket) =
-            (inner.clone(), fence.clone(), metrics.clone(), bucket.clone());
+        let (inner, fence, metrics, bucket) = (
+            inner.clone(),
+            fence.clone(),
+            metrics.clone(),
+            bucket.clone(),
+        );
         async move {
             if let Some(bucket) = bucket {
                 bucket.lock().await.take().await;
@@ -64,7 +73,10 @@ pub fn wrap(inner: Client, fence: Fence, metrics: Metrics, settings: &HttpSettin
                     .await
                     .map_err(|_| TimedOut(timeout))?
             };
-            metrics.request(&label, answer.as_ref().ok().map(|answer| answer.status().as_u16()));
+            metrics.request(
+                &label,
+                answer.as_ref().ok().map(|answer| answer.status().as_u16()),
+            );
             answer.map_err(BoxError::from)
         }
     });
@@ -98,12 +110,18 @@ struct Bucket {
 impl Bucket {
     fn new(per_second: f32, burst: u32) -> Self {
         let burst = f32::from(u16::try_from(burst.max(1)).unwrap_or(u16::MAX));
-        Self { per_second: per_second.max(0.1), burst, tokens: burst, at: Instant::now() }
+        Self {
+            per_second: per_second.max(0.1),
+            burst,
+            tokens: burst,
+            at: Instant::now(),
+        }
     }
 
     async fn take(&mut self) {
         let now = Instant::now();
-        self.tokens = (self.tokens + (now - self.at).as_secs_f32() * self.per_second).min(self.burst);
+        self.tokens =
+            (self.tokens + (now - self.at).as_secs_f32() * self.per_second).min(self.burst);
         self.at = now;
         if self.tokens < 1.0 {
             let wait = Duration::from_secs_f32((1.0 - self.tokens) / self.per_second);
@@ -131,7 +149,14 @@ pub struct RequestLabel {
 }
 
 /// Kinds whose objects come and go with revisions: their names would add series without end.
-const UNBOUNDED: [&str; 6] = ["events", "replicasets", "pods", "analysisruns", "experiments", "jobs"];
+const UNBOUNDED: [&str; 6] = [
+    "events",
+    "replicasets",
+    "pods",
+    "analysisruns",
+    "experiments",
+    "jobs",
+];
 
 impl RequestLabel {
     /// Reads the path: `/api/v1/...` or `/apis/GROUP/VERSION/...`, then `[namespaces/NS/]KIND[/NAME[/SUB]]`.
@@ -154,7 +179,9 @@ impl RequestLabel {
             name = parts.next().unwrap_or_default();
         }
         let watch = uri.query().is_some_and(|query| {
-            query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+            query
+                .split('&')
+                .any(|pair| matches!(pair, "watch=true" | "watch=1"))
         });
         let verb = match *request.method() {
             Method::GET if watch => "Watch",
@@ -172,7 +199,13 @@ impl RequestLabel {
             _ if UNBOUNDED.contains(&kind) => "N/A",
             _ => name,
         };
-        Self { kind: kind.into(), namespace: namespace.into(), name: name.into(), verb, watch }
+        Self {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            verb,
+            watch,
+        }
     }
 }
 
@@ -181,9 +214,16 @@ mod tests {
     use super::*;
 
     fn label(method: &str, uri: &str) -> String {
-        let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(Body::empty())
+            .unwrap();
         let label = RequestLabel::of(&request);
-        format!("{} {} ns={} name={}", label.verb, label.kind, label.namespace, label.name)
+        format!(
+            "{} {} ns={} name={}",
+            label.verb, label.kind, label.namespace, label.name
+        )
     }
 
     /// OPS-12, EDGE-18
@@ -191,8 +231,16 @@ mod tests {
     fn requests_are_named_properly() {
         let rollouts = "/apis/argoproj.io/v1alpha1";
         let cases = [
-            ("GET", format!("{rollouts}/rollouts?limit=500"), "List rollouts ns= name=N/A"),
-            ("GET", format!("{rollouts}/rollouts?watch=true&a=b"), "Watch rollouts ns= name="),
+            (
+                "GET",
+                format!("{rollouts}/rollouts?limit=500"),
+                "List rollouts ns= name=N/A",
+            ),
+            (
+                "GET",
+                format!("{rollouts}/rollouts?watch=true&a=b"),
+                "Watch rollouts ns= name=",
+            ),
             (
                 "PATCH",
                 format!("{rollouts}/namespaces/a/rollouts/web/status?"),
@@ -203,9 +251,21 @@ mod tests {
                 "/apis/apps/v1/namespaces/a/replicasets".into(),
                 "Create replicasets ns=a name=N/A",
             ),
-            ("PATCH", "/api/v1/namespaces/a/services/s".into(), "Patch services ns=a name=s"),
-            ("GET", "/api/v1/namespaces/a".into(), "Get namespaces ns= name=a"),
-            ("DELETE", "/api/v1/namespaces/a/pods/p".into(), "Delete pods ns=a name=N/A"),
+            (
+                "PATCH",
+                "/api/v1/namespaces/a/services/s".into(),
+                "Patch services ns=a name=s",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a".into(),
+                "Get namespaces ns= name=a",
+            ),
+            (
+                "DELETE",
+                "/api/v1/namespaces/a/pods/p".into(),
+                "Delete pods ns=a name=N/A",
+            ),
         ];
         for (method, uri, expected) in cases {
             assert_eq!(label(method, &uri), expected, "{method} {uri}");

@@ -12,8 +12,8 @@ use sluice_crds::{
 };
 
 use crate::cache::{
-    Change, Dependencies, Dependent, Deployment, ForeignReplicaSet, Job, ObjectId, Pod, PodTemplate,
-    Service, Store, key_of,
+    Change, Dependencies, Dependent, Deployment, ForeignReplicaSet, Job, ObjectId, Pod,
+    PodTemplate, Service, Store, key_of,
 };
 use crate::events::{EventSink, Regarding};
 use crate::key::Key;
@@ -110,7 +110,10 @@ impl Hub {
     fn owner(&self, meta: &ObjectMeta, by: Option<Actor<'_>>) {
         let owners = meta.owner_references.iter().flatten();
         for owner in owners.filter(|owner| owner.controller == Some(true)) {
-            let key = Key::new(meta.namespace.clone().unwrap_or_default(), owner.name.clone());
+            let key = Key::new(
+                meta.namespace.clone().unwrap_or_default(),
+                owner.name.clone(),
+            );
             match owner.kind.as_str() {
                 "Rollout" => self.rollout(key, by),
                 "Experiment" => self.experiment(key, by),
@@ -186,7 +189,10 @@ impl Triggers<Rollout> for Hub {
             Change::Deleted(_) => {
                 self.looked_at(&Dependent::Rollout(key.clone()), BTreeSet::new());
                 let text = format!("Rollout {key} is deleted.");
-                self.events.record(&Regarding::new(rollout.as_ref()), Event::normal("RolloutDeleted", text));
+                self.events.record(
+                    &Regarding::new(rollout.as_ref()),
+                    Event::normal("RolloutDeleted", text),
+                );
                 self.metrics.deleted(Subject::Rollout, key.clone());
                 self.rollout(key, by);
             }
@@ -198,7 +204,11 @@ impl Triggers<ReplicaSet> for Hub {
     fn changed(&self, change: &Change<ReplicaSet>, by: Option<Actor<'_>>) {
         let now = change.object();
         self.owner(&now.metadata, by);
-        if let Change::Applied { before: Some(before), .. } = change {
+        if let Change::Applied {
+            before: Some(before),
+            ..
+        } = change
+        {
             self.owner(&before.metadata, by);
         }
         if crate::cache::controller_uid(&now.metadata).is_some() {
@@ -223,9 +233,16 @@ impl Triggers<AnalysisRun> for Hub {
             self.metrics.deleted(Subject::AnalysisRun, key.clone());
         }
         self.run(key, by);
-        let phase = |run: &AnalysisRun| run.status.as_ref().map(|s| (s.phase.clone(), s.message.clone()));
+        let phase = |run: &AnalysisRun| {
+            run.status
+                .as_ref()
+                .map(|s| (s.phase.clone(), s.message.clone()))
+        };
         match change {
-            Change::Applied { before: Some(before), now } if phase(before) == phase(now) => {}
+            Change::Applied {
+                before: Some(before),
+                now,
+            } if phase(before) == phase(now) => {}
             _ => self.owner(&run.metadata, by),
         }
     }
@@ -263,8 +280,19 @@ impl Triggers<Job> for Hub {
         if !job.is_over() {
             return;
         }
-        let annotation = |key: &str| job.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
-        let owned = job.metadata.owner_references.iter().flatten().any(|o| o.kind == "AnalysisRun");
+        let annotation = |key: &str| {
+            job.metadata
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(key))
+                .cloned()
+        };
+        let owned = job
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|o| o.kind == "AnalysisRun");
         if owned {
             self.owner(&job.metadata, by);
         } else if let Some(name) = annotation(keys::JOB_RUN_NAME) {
@@ -284,4 +312,11 @@ macro_rules! depend_only {
     };
 }
 
-depend_only!(AnalysisTemplate, ClusterAnalysisTemplate, Deployment, ForeignReplicaSet, PodTemplate, Pod);
+depend_only!(
+    AnalysisTemplate,
+    ClusterAnalysisTemplate,
+    Deployment,
+    ForeignReplicaSet,
+    PodTemplate,
+    Pod
+);

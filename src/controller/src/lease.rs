@@ -67,7 +67,10 @@ impl LeaseSettings {
 #[must_use]
 pub fn identity() -> String {
     let file = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = std::env::var("HOSTNAME").ok().or(file).unwrap_or_else(|| "controller".to_owned());
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .or(file)
+        .unwrap_or_else(|| "controller".to_owned());
     let random = || RandomState::new().build_hasher().finish();
     format!("{}_{:016x}{:016x}", host.trim(), random(), random())
 }
@@ -76,7 +79,10 @@ pub fn identity() -> String {
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error("lease {name}: {source}")]
-    Api { name: String, source: Box<kube::Error> },
+    Api {
+        name: String,
+        source: Box<kube::Error>,
+    },
     #[error("lease {name}: no answer within {timeout:?}")]
     Timeout { name: String, timeout: Duration },
 }
@@ -95,7 +101,13 @@ impl Election {
     #[must_use]
     pub fn new(settings: LeaseSettings, client: Client, clock: SharedClock, fence: Fence) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
-        Self { settings, api, clock, fence, observed: None }
+        Self {
+            settings,
+            api,
+            clock,
+            fence,
+            observed: None,
+        }
     }
 
     /// Tries until the lease is ours, or `stop` is cancelled (then `false`).
@@ -105,7 +117,11 @@ impl Election {
             match self.attempt().await {
                 Ok(true) => {
                     self.fence.open_until(sent + self.settings.renew_deadline);
-                    tracing::info!(lease = self.settings.name(), identity = self.settings.identity, "leading");
+                    tracing::info!(
+                        lease = self.settings.name(),
+                        identity = self.settings.identity,
+                        "leading"
+                    );
                     return true;
                 }
                 Ok(false) => {}
@@ -140,14 +156,21 @@ impl Election {
                 }
                 Ok(false) => {
                     self.fence.close();
-                    tracing::error!(lease = self.settings.name(), "another process holds the lease");
+                    tracing::error!(
+                        lease = self.settings.name(),
+                        "another process holds the lease"
+                    );
                     return false;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot renew the lease");
-                    if renewed.elapsed() + self.settings.retry_period > self.settings.renew_deadline {
+                    if renewed.elapsed() + self.settings.retry_period > self.settings.renew_deadline
+                    {
                         self.fence.close();
-                        tracing::error!(lease = self.settings.name(), "the lease could not be renewed in time");
+                        tracing::error!(
+                            lease = self.settings.name(),
+                            "the lease could not be renewed in time"
+                        );
                         return false;
                     }
                 }
@@ -159,10 +182,14 @@ impl Election {
         let timeout = self.settings.retry_period.max(Duration::from_secs(1));
         match tokio::time::timeout(timeout, self.acquire_or_renew()).await {
             Ok(Ok(held)) => Ok(held),
-            Ok(Err(source)) => {
-                Err(AttemptError::Api { name: self.settings.name(), source: Box::new(source) })
-            }
-            Err(_) => Err(AttemptError::Timeout { name: self.settings.name(), timeout }),
+            Ok(Err(source)) => Err(AttemptError::Api {
+                name: self.settings.name(),
+                source: Box::new(source),
+            }),
+            Err(_) => Err(AttemptError::Timeout {
+                name: self.settings.name(),
+                timeout,
+            }),
         }
     }
 
@@ -170,20 +197,30 @@ impl Election {
         let name = self.settings.name();
         let Some(mut lease) = self.api.get_opt(&name).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(name),
+                    ..ObjectMeta::default()
+                },
                 spec: Some(self.spec(None)),
             };
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
         let found = lease.spec.clone().unwrap_or_default();
-        if self.observed.as_ref().is_none_or(|(spec, _)| *spec != found) {
+        if self
+            .observed
+            .as_ref()
+            .is_none_or(|(spec, _)| *spec != found)
+        {
             self.observed = Some((found.clone(), Instant::now()));
         }
         let holder = found.holder_identity.as_deref().unwrap_or_default();
         let theirs = Duration::from_secs(
             u64::try_from(found.lease_duration_seconds.unwrap_or(0)).unwrap_or(0),
         );
-        let quiet = self.observed.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let quiet = self
+            .observed
+            .as_ref()
+            .map_or(Duration::ZERO, |(_, since)| since.elapsed());
         if !holder.is_empty() && holder != self.settings.identity {
             let patience = theirs.max(self.settings.duration);
             if quiet < patience {
@@ -192,7 +229,10 @@ impl Election {
         }
         lease.metadata.managed_fields = None;
         lease.spec = Some(self.spec(Some(&found)));
-        won(self.api.replace(&name, &PostParams::default(), &lease).await)
+        won(self
+            .api
+            .replace(&name, &PostParams::default(), &lease)
+            .await)
     }
 
     /// The lease as we hold it; transitions are counted when the holder changes.
@@ -214,8 +254,12 @@ impl Election {
     /// Lets the next candidate take over at once.
     async fn release(&mut self) {
         let give_back = async {
-            let Some(mut lease) = self.api.get_opt(&self.settings.name()).await? else { return Ok(()) };
-            let Some(spec) = &mut lease.spec else { return Ok(()) };
+            let Some(mut lease) = self.api.get_opt(&self.settings.name()).await? else {
+                return Ok(());
+            };
+            let Some(spec) = &mut lease.spec else {
+                return Ok(());
+            };
             if spec.holder_identity.as_deref() != Some(self.settings.identity.as_str()) {
                 return Ok(());
             }
@@ -223,7 +267,10 @@ impl Election {
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(MicroTime(self.clock.now()));
             lease.metadata.managed_fields = None;
-            self.api.replace(&self.settings.name(), &PostParams::default(), &lease).await.map(drop)
+            self.api
+                .replace(&self.settings.name(), &PostParams::default(), &lease)
+                .await
+                .map(drop)
         };
         match tokio::time::timeout(self.settings.retry_period, give_back).await {
             Ok(Ok(())) => {}

@@ -73,11 +73,12 @@ impl Metrics {
     /// [`MetricsError`] when a name is used twice, which a test rules out.
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| -> Result<CounterVec, MetricsError> {
-            let family = CounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok(family)
-        };
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| -> Result<CounterVec, MetricsError> {
+                let family = CounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(family.clone()))?;
+                Ok(family)
+            };
         let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let family = HistogramVec::new(options, labels)?;
@@ -104,9 +105,8 @@ impl Metrics {
         let progression = seconds(&[30, 60, 120, 300, 600, 900, 1800, 3600]);
         let pause = seconds(&[0, 60, 300, 600, 1800, 3600, 7200, 14400, 28800]);
         let queue_buckets = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0];
-        let rollout_seconds = |name: &str, help: &str, buckets: &[f64]| {
-            histogram(name, help, &["status"], buckets)
-        };
+        let rollout_seconds =
+            |name: &str, help: &str, buckets: &[f64]| histogram(name, help, &["status"], buckets);
         let inner = Inner {
             rollouts: passes("rollout", "Rollout")?,
             runs: passes("analysis_run", "AnalysisRun")?,
@@ -164,7 +164,10 @@ impl Metrics {
     /// A pass ended.
     pub fn pass(&self, subject: Subject, key: &Key, took: Duration, failed: bool) {
         let (passes, labels) = (self.passes(subject), [key.namespace(), key.name()]);
-        passes.took.with_label_values(&labels).observe(took.as_secs_f64());
+        passes
+            .took
+            .with_label_values(&labels)
+            .observe(took.as_secs_f64());
         if failed {
             passes.errors.with_label_values(&labels).inc();
         }
@@ -197,7 +200,9 @@ impl Metrics {
     pub fn attempt(&self, status: &str, total: f64, paused: f64) {
         let [all, progression, pause] = &self.0.attempts;
         all.with_label_values(&[status]).observe(total);
-        progression.with_label_values(&[status]).observe((total - paused).max(0.0));
+        progression
+            .with_label_values(&[status])
+            .observe((total - paused).max(0.0));
         pause.with_label_values(&[status]).observe(paused);
     }
 
@@ -212,9 +217,12 @@ impl Metrics {
                     found.map_or("", |pair| pair.value()).to_owned()
                 };
                 let count = metric.get_counter().get_value();
-                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // whole, counted up
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                // whole, counted up
                 let count = count as u64;
-                *sums.entry(format!("{} {}", label("verb"), label("kind"))).or_default() += count;
+                *sums
+                    .entry(format!("{} {}", label("verb"), label("kind")))
+                    .or_default() += count;
             }
         }
         sums
@@ -230,7 +238,9 @@ impl Metrics {
     pub fn sweep(&self) {
         let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
         while gone.front().is_some_and(|(at, ..)| *at <= Instant::now()) {
-            let Some((_, subject, key)) = gone.pop_front() else { return };
+            let Some((_, subject, key)) = gone.pop_front() else {
+                return;
+            };
             let (passes, labels) = (self.passes(subject), [key.namespace(), key.name()]);
             // Not there is as good as removed.
             let _ = passes.took.remove_label_values(&labels);
@@ -254,7 +264,11 @@ impl Metrics {
 
     /// A queue to report about.
     pub fn watch_queue(&self, queue: Arc<Queue>) {
-        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner).push(queue);
+        self.0
+            .queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(queue);
     }
 
     /// The text of `/metrics`: all families, those about objects computed now.
@@ -268,7 +282,11 @@ impl Metrics {
         objects.register(&scrape)?;
         let mut families = self.0.registry.gather();
         families.extend(scrape.gather());
-        families.extend(prometheus::gather().into_iter().filter(|f| f.name().starts_with("process_")));
+        families.extend(
+            prometheus::gather()
+                .into_iter()
+                .filter(|f| f.name().starts_with("process_")),
+        );
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
@@ -289,18 +307,34 @@ impl Metrics {
         let adds = counter("workqueue_adds_total", "Keys added")?;
         let retries = counter("workqueue_retries_total", "Keys added again after an error")?;
         let depth = gauge("workqueue_depth", "Keys waiting for a worker")?;
-        let unfinished =
-            gauge("workqueue_unfinished_work_seconds", "Running times of passes under way, summed")?;
-        let longest =
-            gauge("workqueue_longest_running_processor_seconds", "Running time of the longest pass")?;
+        let unfinished = gauge(
+            "workqueue_unfinished_work_seconds",
+            "Running times of passes under way, summed",
+        )?;
+        let longest = gauge(
+            "workqueue_longest_running_processor_seconds",
+            "Running time of the longest pass",
+        )?;
         #[allow(clippy::cast_precision_loss)] // counters are floating point in this format
-        for queue in self.0.queues.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for queue in self
+            .0
+            .queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let (stats, name) = (queue.stats(), [queue.name()]);
             adds.with_label_values(&name).inc_by(stats.adds as f64);
-            retries.with_label_values(&name).inc_by(stats.retries as f64);
+            retries
+                .with_label_values(&name)
+                .inc_by(stats.retries as f64);
             depth.with_label_values(&name).set(stats.depth as f64);
-            unfinished.with_label_values(&name).set(stats.unfinished.as_secs_f64());
-            longest.with_label_values(&name).set(stats.longest.as_secs_f64());
+            unfinished
+                .with_label_values(&name)
+                .set(stats.unfinished.as_secs_f64());
+            longest
+                .with_label_values(&name)
+                .set(stats.longest.as_secs_f64());
         }
         Ok(())
     }

@@ -54,8 +54,9 @@ fn without_nulls(object: &Map<String, Value>) -> Map<String, Value> {
 pub fn guarded(mut patch: Value, resource_version: &str) -> Value {
     if !resource_version.is_empty()
         && let Value::Object(body) = &mut patch
-        && let Value::Object(metadata) =
-            body.entry("metadata").or_insert_with(|| Value::Object(Map::new()))
+        && let Value::Object(metadata) = body
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(Map::new()))
     {
         metadata.insert("resourceVersion".into(), resource_version.into());
     }
@@ -72,9 +73,24 @@ mod tests {
     fn differences_are_minimal_and_arrive() {
         let cases = [
             ("equal", json!({"a": 1}), json!({"a": 1}), None),
-            ("changed", json!({"a": 1, "b": 2}), json!({"a": 3, "b": 2}), Some(json!({"a": 3}))),
-            ("gone", json!({"a": 1, "b": {"c": 1}}), json!({"a": 1}), Some(json!({"b": null}))),
-            ("null is gone", json!({"a": 1}), json!({"a": null}), Some(json!({"a": null}))),
+            (
+                "changed",
+                json!({"a": 1, "b": 2}),
+                json!({"a": 3, "b": 2}),
+                Some(json!({"a": 3})),
+            ),
+            (
+                "gone",
+                json!({"a": 1, "b": {"c": 1}}),
+                json!({"a": 1}),
+                Some(json!({"b": null})),
+            ),
+            (
+                "null is gone",
+                json!({"a": 1}),
+                json!({"a": null}),
+                Some(json!({"a": null})),
+            ),
             ("null stays gone", json!({}), json!({"a": null}), None),
             (
                 "nested",
@@ -82,10 +98,30 @@ mod tests {
                 json!({"a": {"b": 1}}),
                 Some(json!({"a": {"c": null}})),
             ),
-            ("list", json!({"a": [1, 2]}), json!({"a": [1]}), Some(json!({"a": [1]}))),
-            ("new object", json!({}), json!({"a": {"b": 1, "c": null}}), Some(json!({"a": {"b": 1}}))),
-            ("empty object", json!({}), json!({"a": {}}), Some(json!({"a": {}}))),
-            ("from null", json!(null), json!({"a": 1}), Some(json!({"a": 1}))),
+            (
+                "list",
+                json!({"a": [1, 2]}),
+                json!({"a": [1]}),
+                Some(json!({"a": [1]})),
+            ),
+            (
+                "new object",
+                json!({}),
+                json!({"a": {"b": 1, "c": null}}),
+                Some(json!({"a": {"b": 1}})),
+            ),
+            (
+                "empty object",
+                json!({}),
+                json!({"a": {}}),
+                Some(json!({"a": {}})),
+            ),
+            (
+                "from null",
+                json!(null),
+                json!({"a": 1}),
+                Some(json!({"a": 1})),
+            ),
         ];
         for (name, seen, want, patch) in cases {
             assert_eq!(merge_diff(&seen, &want), patch, "{name}");
@@ -100,7 +136,10 @@ mod tests {
     #[test]
     fn the_guard_is_added_beside_other_metadata() {
         let patch = guarded(json!({"metadata": {"labels": {"a": "b"}}}), "7");
-        assert_eq!(patch, json!({"metadata": {"labels": {"a": "b"}, "resourceVersion": "7"}}));
+        assert_eq!(
+            patch,
+            json!({"metadata": {"labels": {"a": "b"}, "resourceVersion": "7"}})
+        );
         assert_eq!(guarded(json!({"status": {}}), ""), json!({"status": {}}));
     }
 }

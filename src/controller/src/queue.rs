@@ -128,7 +128,12 @@ impl Queue {
     /// An empty queue; `name` is its `name` label in metrics.
     #[must_use]
     pub fn new(name: &'static str, observer: Option<Observer>) -> Arc<Self> {
-        Arc::new(Self { name, state: Mutex::default(), changed: Notify::new(), observer })
+        Arc::new(Self {
+            name,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            observer,
+        })
     }
 
     /// Its name.
@@ -189,7 +194,10 @@ impl Queue {
                 let now = Instant::now();
                 state.fire(now);
                 if let Some(key) = state.ready.pop_front() {
-                    let waited = state.waiting_since.remove(&key).map_or(Duration::ZERO, |at| now - at);
+                    let waited = state
+                        .waiting_since
+                        .remove(&key)
+                        .map_or(Duration::ZERO, |at| now - at);
                     state.running.insert(key.clone(), now);
                     if !state.ready.is_empty() {
                         self.changed.notify_one();
@@ -210,7 +218,10 @@ impl Queue {
     fn done(&self, key: Key, next: &Next) -> Duration {
         let mut state = self.lock();
         let now = Instant::now();
-        let took = state.running.remove(&key).map_or(Duration::ZERO, |since| now - since);
+        let took = state
+            .running
+            .remove(&key)
+            .map_or(Duration::ZERO, |since| now - since);
         if !matches!(next, Next::Retry(_)) {
             state.failures.remove(&key);
         }
@@ -281,13 +292,18 @@ impl Queue {
 }
 
 fn backoff(failures: u32) -> Duration {
-    BACKOFF_BASE.saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX)).min(BACKOFF_CAP)
+    BACKOFF_BASE
+        .saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX))
+        .min(BACKOFF_CAP)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("internal error: {}", text.unwrap_or_else(|| "no text".to_owned()))
+    format!(
+        "internal error: {}",
+        text.unwrap_or_else(|| "no text".to_owned())
+    )
 }
 
 #[cfg(test)]

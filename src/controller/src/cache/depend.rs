@@ -20,8 +20,11 @@ impl ObjectId {
     /// An object from group (may be empty), plural and key.
     #[must_use]
     pub fn new(group: &str, plural: &str, key: Key) -> Self {
-        let kind =
-            if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let kind = if group.is_empty() {
+            plural.to_owned()
+        } else {
+            format!("{plural}.{group}")
+        };
         Self { kind, key }
     }
 }
@@ -54,7 +57,11 @@ impl Dependencies {
             return Vec::new();
         }
         for object in objects.difference(&before) {
-            inner.by_object.entry(object.clone()).or_default().insert(who.clone());
+            inner
+                .by_object
+                .entry(object.clone())
+                .or_default()
+                .insert(who.clone());
         }
         let dropped: Vec<_> = before.difference(&objects).cloned().collect();
         for object in &dropped {
@@ -77,7 +84,13 @@ impl Dependencies {
     #[must_use]
     pub fn of(&self, object: &ObjectId) -> Vec<Dependent> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.by_object.get(object).into_iter().flatten().cloned().collect()
+        inner
+            .by_object
+            .get(object)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 }
 
@@ -90,7 +103,11 @@ mod tests {
         let dependencies = Dependencies::default();
         let who = Dependent::Rollout(Key::new("ns", "web"));
         let object = |name: &str| ObjectId::new("", "services", Key::new("ns", name));
-        assert!(dependencies.set(&who, [object("a"), object("b")].into()).is_empty());
+        assert!(
+            dependencies
+                .set(&who, [object("a"), object("b")].into())
+                .is_empty()
+        );
         assert_eq!(dependencies.of(&object("a")), [who.clone()]);
         assert_eq!(dependencies.set(&who, [object("b")].into()), [object("a")]);
         assert!(dependencies.of(&object("a")).is_empty());

@@ -79,7 +79,11 @@ impl<'de, K: Kept> Deserialize<'de> for Lenient<K> {
             metadata.remove("managedFields");
         }
         let text = |name: &str| {
-            value.get("metadata").and_then(|m| m.get(name)).and_then(Value::as_str).map(str::to_owned)
+            value
+                .get("metadata")
+                .and_then(|m| m.get(name))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
         };
         let meta = ObjectMeta {
             name: text("name"),
@@ -169,14 +173,20 @@ pub async fn feed<K>(
             }
             Some(Err(error)) => {
                 errors += 1;
-                let wait = ERROR_WAIT.saturating_mul(1 << errors.min(10)).min(ERROR_WAIT_CAP);
+                let wait = ERROR_WAIT
+                    .saturating_mul(1 << errors.min(10))
+                    .min(ERROR_WAIT_CAP);
                 if errors > 1 {
                     tracing::warn!(%url, %error, "watch failed");
                 } else {
                     tracing::debug!(%url, %error, "watch ended");
                 }
                 // The first error is most often an end of the connection: go on at once.
-                if errors == 1 { Duration::from_millis(5) } else { wait }
+                if errors == 1 {
+                    Duration::from_millis(5)
+                } else {
+                    wait
+                }
             }
         };
         tokio::select! {
@@ -211,7 +221,10 @@ where
         Event::InitApply(item) => decoded(item).and_then(|object| store.listed(object)),
         Event::Apply(item) => decoded(item).and_then(|object| store.apply(object)),
         // What cannot be decoded was forgotten before.
-        Event::Delete(item) => item.into_object().ok().and_then(|object| store.delete(&object)),
+        Event::Delete(item) => item
+            .into_object()
+            .ok()
+            .and_then(|object| store.delete(&object)),
         Event::InitDone => {
             for change in store.end_list() {
                 report(Report::Changed(change));
@@ -236,8 +249,8 @@ fn is_missing(error: &watcher::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use super::*;
+    use serde_json::json;
 
     /// OPS-10: one malformed object does not break the cache.
     #[test]
@@ -259,7 +272,11 @@ mod tests {
             Report::Changed(_) => changed += 1,
             Report::Malformed(meta, error) => malformed.push((meta.name, error)),
         };
-        take(&store, Event::Apply(item("bad", json!("three"))), &mut report);
+        take(
+            &store,
+            Event::Apply(item("bad", json!("three"))),
+            &mut report,
+        );
         take(&store, Event::Apply(item("good", json!(3))), &mut report);
         assert_eq!((changed, malformed.len()), (1, 1));
         let good = store.get(&Key::new("ns", "good")).unwrap();

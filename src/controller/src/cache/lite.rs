@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::Deserialize;
 use sluice_core::observed::{ServiceView, WorkloadView};
-use sluice_crds::{RawPodTemplate, keys};
+use sluice_crds::{LabelSelector, RawPodTemplate, keys};
 
 use super::feed::Kept;
 
@@ -73,7 +73,10 @@ impl Kept for Service {
         let meta = &mut self.metadata;
         let annotations = meta.annotations.take().unwrap_or_default();
         let kept = annotations.into_iter().filter(|(key, _)| {
-            matches!(key.as_str(), keys::MANAGED_BY | keys::EXPERIMENT_NAME | keys::EXPERIMENT_TEMPLATE)
+            matches!(
+                key.as_str(),
+                keys::MANAGED_BY | keys::EXPERIMENT_NAME | keys::EXPERIMENT_TEMPLATE
+            )
         });
         let kept: BTreeMap<_, _> = kept.collect();
         *meta = ObjectMeta {
@@ -93,7 +96,11 @@ impl Service {
     /// What decisions look at.
     #[must_use]
     pub fn view(&self) -> ServiceView {
-        let managed_by = self.metadata.annotations.as_ref().and_then(|a| a.get(keys::MANAGED_BY));
+        let managed_by = self
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(keys::MANAGED_BY));
         ServiceView {
             selector: self.spec.selector.clone().unwrap_or_default(),
             managed_by: managed_by.cloned(),
@@ -134,7 +141,10 @@ impl Job {
     /// Whether it has ended (ANA-5).
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.status.conditions.iter().any(|c| matches!(c.r#type.as_str(), "Complete" | "Failed"))
+        self.status
+            .conditions
+            .iter()
+            .any(|c| matches!(c.r#type.as_str(), "Complete" | "Failed"))
     }
 }
 

@@ -66,7 +66,10 @@ impl<K> Default for Store<K> {
             deleted: HashMap::new(),
             round: 0,
         };
-        Self { inner: RwLock::new(inner), synced: watch::Sender::new(false) }
+        Self {
+            inner: RwLock::new(inner),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
@@ -82,14 +85,20 @@ pub fn key_of<K: Resource>(object: &K) -> Key {
 
 /// The version as a number, as all current API servers write it; anything else counts as fresh.
 fn version_of(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
+    meta.resource_version
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// UID of the owner that controls the object.
 #[must_use]
 pub fn controller_uid(meta: &ObjectMeta) -> Option<&str> {
     let owners = meta.owner_references.iter().flatten();
-    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str()).next()
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+        .next()
 }
 
 /// The index word: the owner's UID, or the namespace for objects that nobody controls.
@@ -107,7 +116,10 @@ fn orphan_word(namespace: &str) -> Box<str> {
 impl<K: Resource> Inner<K> {
     fn insert(&mut self, key: Key, entry: Entry<K>) -> Option<Arc<K>> {
         let word = owner_word(entry.object.meta());
-        let before = self.objects.insert(key.clone(), entry).map(|entry| entry.object);
+        let before = self
+            .objects
+            .insert(key.clone(), entry)
+            .map(|entry| entry.object);
         if let Some(before) = &before {
             let old_word = owner_word(before.meta());
             if old_word != word {
@@ -135,10 +147,14 @@ impl<K: Resource> Inner<K> {
 
     fn owned(&self, word: &str) -> Vec<Arc<K>> {
         let keys = self.by_owner.get(word).into_iter().flatten();
-        let mut found: Vec<_> =
-            keys.filter_map(|key| Some((key, &self.objects.get(key)?.object))).collect();
+        let mut found: Vec<_> = keys
+            .filter_map(|key| Some((key, &self.objects.get(key)?.object)))
+            .collect();
         found.sort_by_key(|(key, _)| *key);
-        found.into_iter().map(|(_, object)| object.clone()).collect()
+        found
+            .into_iter()
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 }
 
@@ -154,13 +170,20 @@ impl<K: Resource> Store<K> {
     /// The object of that name.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.read().objects.get(key).map(|entry| entry.object.clone())
+        self.read()
+            .objects
+            .get(key)
+            .map(|entry| entry.object.clone())
     }
 
     /// All objects, by namespace and name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.read().objects.values().map(|entry| entry.object.clone()).collect()
+        self.read()
+            .objects
+            .values()
+            .map(|entry| entry.object.clone())
+            .collect()
     }
 
     /// How many objects there are.
@@ -223,7 +246,14 @@ impl<K: Resource> Store<K> {
         }
         let object = Arc::new(object);
         let round = inner.round + 1;
-        inner.insert(key, Entry { object: object.clone(), version, round });
+        inner.insert(
+            key,
+            Entry {
+                object: object.clone(),
+                version,
+                round,
+            },
+        );
         object
     }
 
@@ -265,7 +295,14 @@ impl<K: Resource> Store<K> {
             return None;
         }
         let now = Arc::new(object);
-        let before = inner.insert(key, Entry { object: now.clone(), version, round });
+        let before = inner.insert(
+            key,
+            Entry {
+                object: now.clone(),
+                version,
+                round,
+            },
+        );
         Some(Change::Applied { before, now })
     }
 
@@ -303,7 +340,11 @@ impl<K: Resource> Store<K> {
             .filter(|(_, entry)| entry.round < round)
             .map(|(key, _)| key.clone())
             .collect();
-        let gone = gone.iter().filter_map(|key| inner.remove(key)).map(Change::Deleted).collect();
+        let gone = gone
+            .iter()
+            .filter_map(|key| inner.remove(key))
+            .map(Change::Deleted)
+            .collect();
         inner.deleted.clear();
         drop(inner);
         self.synced.send_replace(true);

@@ -42,7 +42,10 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn full(now: Instant) -> Self {
-        Self { left: BURST, at: now }
+        Self {
+            left: BURST,
+            at: now,
+        }
     }
 
     /// Whether `event` may be written; takes it from the budget.
@@ -101,11 +104,15 @@ mod tests {
     async fn noise_ends_and_milestones_never_do() {
         let mut budget = Budget::full(Instant::now());
         let noise = Event::normal("TrafficWeightUpdated", "");
-        let written = (0..300).filter(|_| budget.allows(&noise, Instant::now())).count();
+        let written = (0..300)
+            .filter(|_| budget.allows(&noise, Instant::now()))
+            .count();
         assert_eq!(written, 100);
         assert!(budget.allows(&Event::normal("RolloutStepCompleted", ""), Instant::now()));
         tokio::time::advance(Duration::from_secs(25)).await;
-        let written = (0..300).filter(|_| budget.allows(&noise, Instant::now())).count();
+        let written = (0..300)
+            .filter(|_| budget.allows(&noise, Instant::now()))
+            .count();
         assert_eq!(written, 2);
     }
 }

@@ -50,7 +50,14 @@ async fn adding_twice_is_one_pass_and_the_earliest_time_wins() {
 async fn errors_back_off() {
     let queue = Queue::new("q", None);
     queue.add(key("a"));
-    let passes = run(&queue, |_, n| if n < 18 { Next::Retry("no".into()) } else { Next::Rest }).await;
+    let passes = run(&queue, |_, n| {
+        if n < 18 {
+            Next::Retry("no".into())
+        } else {
+            Next::Rest
+        }
+    })
+    .await;
     let gaps: Vec<_> = passes.windows(2).map(|w| w[1].0 - w[0].0).collect();
     assert_eq!(&gaps[..4], &[1, 2, 4, 8]);
     assert_eq!(&gaps[14..], &[10_000, 10_000, 10_000]);
@@ -66,14 +73,25 @@ async fn an_event_does_not_wait_for_the_back_off() {
         tokio::time::sleep(Duration::from_millis(20_500)).await;
         other.add(key("a"));
     });
-    let passes = run(&queue, |_, n| if n <= 15 { Next::Retry("no".into()) } else { Next::Rest }).await;
+    let passes = run(&queue, |_, n| {
+        if n <= 15 {
+            Next::Retry("no".into())
+        } else {
+            Next::Rest
+        }
+    })
+    .await;
     assert!(passes.iter().any(|(at, _)| *at == 20_500), "{passes:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_pass_per_key_at_a_time_and_changes_meanwhile_are_seen() {
     let queue = Queue::new("q", None);
-    let (running, most, total) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (running, most, total) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     let counts = Arc::new((running, most, total));
     queue.add(key("a"));
     let stop = CancellationToken::new();
@@ -94,7 +112,13 @@ async fn one_pass_per_key_at_a_time_and_changes_meanwhile_are_seen() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     stop.cancel();
     work.await.unwrap();
-    assert_eq!((counts.1.load(Ordering::SeqCst), counts.2.load(Ordering::SeqCst)), (1, 4));
+    assert_eq!(
+        (
+            counts.1.load(Ordering::SeqCst),
+            counts.2.load(Ordering::SeqCst)
+        ),
+        (1, 4)
+    );
 }
 
 /// INV-16, D11: a panic harms its own key only.

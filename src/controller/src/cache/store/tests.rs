@@ -9,7 +9,11 @@ fn object(name: &str, uid: &str, version: &str, owner: Option<&str>) -> ReplicaS
     object.metadata.uid = Some(uid.into());
     object.metadata.resource_version = Some(version.into());
     object.metadata.owner_references = owner.map(|uid| {
-        vec![OwnerReference { uid: uid.into(), controller: Some(true), ..Default::default() }]
+        vec![OwnerReference {
+            uid: uid.into(),
+            controller: Some(true),
+            ..Default::default()
+        }]
     });
     object
 }
@@ -18,7 +22,11 @@ fn versions(store: &Store<ReplicaSet>) -> Vec<String> {
     let all = store.all();
     let text = |o: &Arc<ReplicaSet>| {
         let meta = &o.metadata;
-        format!("{}@{}", meta.name.as_deref().unwrap(), meta.resource_version.as_deref().unwrap())
+        format!(
+            "{}@{}",
+            meta.name.as_deref().unwrap(),
+            meta.resource_version.as_deref().unwrap()
+        )
     };
     all.iter().map(text).collect()
 }
@@ -30,11 +38,18 @@ fn an_older_event_never_overwrites_a_write() {
     assert!(store.apply(object("a", "1", "10", None)).is_some());
     store.observe_write(object("a", "1", "12", None));
     assert!(store.apply(object("a", "1", "11", None)).is_none(), "older");
-    assert!(store.apply(object("a", "1", "12", None)).is_none(), "our own write comes back");
+    assert!(
+        store.apply(object("a", "1", "12", None)).is_none(),
+        "our own write comes back"
+    );
     assert_eq!(versions(&store), ["a@12"]);
     assert!(store.apply(object("a", "1", "13", None)).is_some(), "newer");
     let kept = store.observe_write(object("a", "1", "12", None));
-    assert_eq!(kept.metadata.resource_version.as_deref(), Some("13"), "the event was faster");
+    assert_eq!(
+        kept.metadata.resource_version.as_deref(),
+        Some("13"),
+        "the event was faster"
+    );
 }
 
 #[test]
@@ -44,7 +59,10 @@ fn a_deleted_object_does_not_come_back_but_its_namesake_does() {
     store.observe_delete(&Key::new("ns", "a"));
     assert!(store.apply(object("a", "1", "11", None)).is_none());
     assert!(store.apply(object("a", "2", "12", None)).is_some());
-    assert!(store.delete(&object("a", "1", "13", None)).is_none(), "the end of the first");
+    assert!(
+        store.delete(&object("a", "1", "13", None)).is_none(),
+        "the end of the first"
+    );
     assert_eq!(versions(&store), ["a@12"]);
 }
 
@@ -74,7 +92,10 @@ fn owners_are_indexed() {
     store.apply(object("a", "1", "1", Some("owner")));
     store.apply(object("b", "2", "2", None));
     let names = |found: Vec<Arc<ReplicaSet>>| -> Vec<String> {
-        found.iter().map(|o| o.metadata.name.clone().unwrap()).collect()
+        found
+            .iter()
+            .map(|o| o.metadata.name.clone().unwrap())
+            .collect()
     };
     assert_eq!(names(store.owned_by("owner")), ["a"]);
     assert_eq!(names(store.orphans("ns")), ["b"]);
