@@ -270,7 +270,13 @@ async fn serve(
         pod_writes: config.pod_writes,
         on_plan: config.on_plan.clone(),
         memories: Memories::default(),
-        measuring: measure::Measuring::new(tasks.clone(), stop.clone(), &config),
+        measuring: measure::Measuring::new(
+            config.measure.clone(),
+            config.clock.clone(),
+            queues.runs.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ),
     });
     let events_stop = CancellationToken::new();
     let writing = tokio::spawn(writer.run(events_stop.clone()));
