@@ -35,6 +35,7 @@ pub mod measure;
 pub mod metrics;
 pub mod observe;
 pub mod patch;
+pub mod providers;
 pub mod queue;
 pub mod reconcile;
 pub mod server;
@@ -80,6 +81,8 @@ pub struct Config {
     pub routers: sluice_trafficrouters::Config,
     /// Namespace of the controller's own objects.
     pub own_namespace: String,
+    /// Takes measurements; the providers of `sluice_analysis` by default.
+    pub measure: Arc<dyn measure::Measure>,
     /// Listens to every decision about a Rollout.
     pub on_plan: Option<OnPlan>,
     /// Metrics, when the caller wants to see them; else the run makes its own.
@@ -108,6 +111,7 @@ impl Default for Config {
             http: http::HttpSettings::default(),
             routers: sluice_trafficrouters::Config::default(),
             own_namespace: "argo-rollouts".to_owned(),
+            measure: Arc::new(providers::Providers::default()),
             on_plan: None,
             metrics: None,
             metrics_port: None,

@@ -44,7 +44,7 @@ pub async fn observe(ctx: &Ctx, rollout: Arc<Rollout>, now: Timestamp) -> (Obser
         services: services(ctx, &rollout, &mut looked_at),
         analysis_runs: runs(ctx, &rollout).await,
         experiments: ctx.cache.experiments.owned_by(uid(&rollout)),
-        references: references::read(ctx, &rollout, &routes, &mut looked_at).await,
+        references: references::read(ctx, &rollout, &routes, &mut looked_at),
         subset_hashes: subset_hashes(&rollout, &routes),
         verification: Verification::NotSupported,
         pods: None,

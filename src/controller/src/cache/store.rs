@@ -50,6 +50,8 @@ struct Inner<K> {
     /// UIDs of objects that we deleted and whose end the watch has not reported yet.
     deleted: HashMap<Box<str>, Key>,
     round: u64,
+    /// A list is being read.
+    listing: bool,
 }
 
 /// Objects of one kind, with an index by controller owner.
@@ -65,6 +67,7 @@ impl<K> Default for Store<K> {
             by_owner: HashMap::new(),
             deleted: HashMap::new(),
             round: 0,
+            listing: false,
         };
         Self {
             inner: RwLock::new(inner),
@@ -245,7 +248,8 @@ impl<K: Resource> Store<K> {
             return known.object.clone();
         }
         let object = Arc::new(object);
-        let round = inner.round + 1;
+        // A list that is being read may be older than the write.
+        let round = inner.round + u64::from(inner.listing);
         inner.insert(
             key,
             Entry {
@@ -321,7 +325,9 @@ impl<K: Resource> Store<K> {
 
     /// A new complete list begins.
     pub fn begin_list(&self) {
-        self.write().round += 1;
+        let mut inner = self.write();
+        inner.round += 1;
+        inner.listing = true;
     }
 
     /// An object of the list that [`Self::begin_list`] began.
@@ -346,6 +352,10 @@ impl<K: Resource> Store<K> {
             .map(Change::Deleted)
             .collect();
         inner.deleted.clear();
+        inner.listing = false;
+        for entry in inner.objects.values_mut() {
+            entry.round = round;
+        }
         drop(inner);
         self.synced.send_replace(true);
         gone
