@@ -11,9 +11,14 @@
 //! Nothing here does I/O or asks for the time.
 
 pub mod analysis;
+pub mod defaults;
+pub mod duration;
 pub mod experiment;
+pub mod hash;
 pub mod keys;
+pub mod numbers;
 pub mod pod_template;
+mod quantity;
 pub mod replica_set;
 mod resource;
 pub mod rollout;

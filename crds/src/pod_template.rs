@@ -3,6 +3,11 @@
 //! Typed pod templates lose members that a newer API server knows, and take many times the memory.
 //! A template is therefore kept as one compact text, shared between clones.
 
+pub(crate) mod defaults;
+pub(crate) mod encode;
+mod equality;
+mod schema;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;

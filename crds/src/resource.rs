@@ -36,7 +36,7 @@ macro_rules! resource {
                         ..Default::default()
                     },
                     spec,
-                    ..Self::default()
+                    $(status: Option::<$status>::None,)?
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! How members are read and written (crate documentation).
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// Reads a member that has a zero value: `null` counts as absent.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -29,6 +30,29 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 /// Whether a member is left out when it is written.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Writes a raw member with sorted keys, whatever map type `serde_json` was built with.
+pub(crate) fn sorted<S: Serializer>(
+    value: &Option<Value>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    struct Sorted<'a>(&'a Value);
+
+    impl Serialize for Sorted<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                Value::Object(object) => {
+                    let mut members: Vec<_> = object.iter().collect();
+                    members.sort_by_key(|(key, _)| *key);
+                    serializer.collect_map(members.into_iter().map(|(k, v)| (k, Sorted(v))))
+                }
+                Value::Array(items) => serializer.collect_seq(items.iter().map(Sorted)),
+                scalar => scalar.serialize(serializer),
+            }
+        }
+    }
+    value.as_ref().map(Sorted).serialize(serializer)
 }
 
 /// Schema of a member that holds any JSON object.

@@ -1,5 +1,11 @@
 //! What a running peer wrote decodes and encodes without loss.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests too"
+)]
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;

@@ -171,7 +171,10 @@ pub struct PluginStep {
     #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Passed to the plugin as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "wire::sorted"
+    )]
     #[schemars(schema_with = "wire::any_object")]
     pub config: Option<serde_json::Value>,
 }
