@@ -17,7 +17,7 @@ const BY_KEY: [(&str, &[&str]); 8] = [
     ("initContainers", &["name"]),
 ];
 
-/// A pod template.
+/// A pod template, with the marks that [`super::schema`] reads.
 pub(crate) fn pod_template() -> Value {
     let mut spec = Map::new();
     for (list, keys) in BY_KEY {
@@ -53,18 +53,11 @@ pub(crate) fn pod_template() -> Value {
 fn container() -> Map<String, Value> {
     let mut ports = by_key(&["containerPort", "protocol"], Map::new());
     if let Some(Value::Object(properties)) = ports.pointer_mut("/items/properties") {
+        let port = json!({ "type": "integer", "format": "int32", "x-required": true });
+        properties.insert("containerPort".to_owned(), port);
         // The pod hash counts it: without this default one template would have two hashes.
-        properties.insert(
-            "protocol".to_owned(),
-            json!({ "type": "string", "default": "TCP" }),
-        );
-        properties.insert(
-            "containerPort".to_owned(),
-            json!({ "type": "integer", "format": "int32" }),
-        );
-    }
-    if let Some(Value::Object(items)) = ports.pointer_mut("/items") {
-        items.insert("required".to_owned(), json!(["containerPort"]));
+        let protocol = json!({ "type": "string", "x-default": "TCP" });
+        properties.insert("protocol".to_owned(), protocol);
     }
     let mut members = Map::new();
     members.insert("ports".to_owned(), ports);
@@ -81,7 +74,10 @@ fn container() -> Map<String, Value> {
 /// A list of objects that is merged by `keys`.
 fn by_key(keys: &[&str], mut members: Map<String, Value>) -> Value {
     for key in keys {
-        members.insert((*key).to_owned(), json!({ "type": "string" }));
+        members.insert(
+            (*key).to_owned(),
+            json!({ "type": "string", "x-required": true }),
+        );
     }
     json!({
         "type": "array",
@@ -90,7 +86,6 @@ fn by_key(keys: &[&str], mut members: Map<String, Value>) -> Value {
         "items": {
             "type": "object",
             "x-kubernetes-preserve-unknown-fields": true,
-            "required": keys,
             "properties": members,
         },
     })

@@ -49,6 +49,22 @@ fn structural(schema: &Value, path: &str) {
             "{path}: {name}"
         );
     }
+    for key in object
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let items = &schema["items"];
+        let default = items["properties"][key.as_str().unwrap()].get("default");
+        let required = items["required"]
+            .as_array()
+            .is_some_and(|all| all.contains(key));
+        assert!(
+            default.is_some() || required,
+            "{path}: {key} may be missing"
+        );
+    }
     for (name, property) in properties.into_iter().flatten() {
         structural(property, &format!("{path}.{name}"));
     }
