@@ -13,14 +13,16 @@ use crate::router::{RouteWrite, TrafficRouter, WriteKind};
 #[cfg(test)]
 pub(crate) mod generate;
 
+/// The weights of destinations that share requests among themselves, and what they must add up to.
+pub type Group = (Vec<i64>, i64);
+
 /// A router together with what the suite has to know about its objects.
 pub trait Specimen {
     /// The router of the pass in which status records these further destinations.
     fn router(&self, recorded: &[Additional]) -> Box<dyn TrafficRouter>;
 
-    /// The weights of each group of destinations that shares requests among itself, with their whole.
-    /// A group is left out while it carries no weights yet.
-    fn groups(&self, found: &Found) -> Vec<(Vec<i64>, i64)>;
+    /// All groups of destinations; one that carries no weights yet is left out.
+    fn groups(&self, found: &Found) -> Vec<Group>;
 
     /// Takes out of an object everything that the router may change; what is left must stay.
     fn erase_owned(&self, object: &ObjectRef, value: &mut Value);

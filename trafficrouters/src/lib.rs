@@ -13,6 +13,9 @@
 //! Nothing here talks to a cluster: the caller reads [`TrafficRouter::reads`] into a [`Found`] and
 //! carries the [`RouteWrite`]s out, in order, stopping at the first failure.
 
+pub mod alb;
+pub mod ambassador;
+pub mod apisix;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod error;
@@ -25,14 +28,18 @@ pub mod patch;
 #[cfg(test)]
 mod records;
 pub mod router;
+pub mod smi;
 pub mod split;
 #[cfg(test)]
 mod testing;
+pub mod traefik;
 
+pub use alb::{alb_managed_rollouts, references_alb_ingress, release_alb_ingress};
 pub use error::RouteError;
 pub use factory::{Config, managed_objects, routers_for};
 pub use istio::{
     managing_rollout, references_destination_rule, release_destination_rule, subset_hashes,
 };
+pub use nginx::retire_canary_ingress;
 pub use object::{Found, ObjectRef};
 pub use router::{FailureEvent, RouteWrite, TrafficRouter, Verifying, WriteKind};

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sluice_core::event::Event;
 use sluice_core::traffic::Want;
-use sluice_crds::keys;
 use sluice_crds::rollout::NginxTrafficRouting;
+use sluice_crds::{Rollout, keys};
 
 use crate::error::RouteError;
 use crate::factory::{Subject, is_controlled_by};
@@ -288,6 +288,43 @@ impl TrafficRouter for Nginx {
             Some(error) => Err(error),
         }
     }
+}
+
+/// Takes the traffic off a canary Ingress that a Rollout owns and no longer uses, because `nginx` or
+/// the stable Ingress left its spec (SE-13). It goes away with the Rollout; deleting it now would need
+/// a verb that the existing ClusterRole does not grant. `None` when there is nothing to do.
+#[must_use]
+pub fn retire_canary_ingress(
+    rollout: &Rollout,
+    object: &ObjectRef,
+    seen: &Value,
+) -> Option<RouteWrite> {
+    rollout
+        .metadata
+        .uid
+        .as_deref()
+        .filter(|uid| is_controlled_by(seen, uid))?;
+    let subject = Subject::of(rollout);
+    let settings = subject
+        .as_ref()
+        .and_then(|s| Some((s, s.routing.nginx.as_deref()?)));
+    let router = settings.and_then(|(subject, nginx)| Nginx::new(subject, nginx).ok());
+    if router.is_some_and(|router| router.reads().contains(object)) {
+        return None;
+    }
+    let annotations = seen.get("metadata")?.get("annotations")?.as_object()?;
+    let mut draft = Draft::new(object, seen);
+    for key in annotations.keys() {
+        let path = ["metadata", "annotations", key];
+        if key.ends_with("/canary-weight") {
+            set(&mut draft.wanted, &path, json!("0"));
+        } else if key.contains("/canary-by-") {
+            // Headers and cookies outrank the weight.
+            unset(&mut draft.wanted, &path);
+        }
+    }
+    draft.before.push(patching(object, 0));
+    draft.patch()
 }
 
 fn patching(object: &ObjectRef, weight: i32) -> Event {

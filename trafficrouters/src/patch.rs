@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sluice_core::event::Event;
 
 use crate::object::ObjectRef;
-use crate::router::{RouteWrite, WriteKind};
+use crate::router::{FailureEvent, RouteWrite, WriteKind};
 
 /// The merge patch (RFC 7386) that turns `seen` into `wanted`; `None` when they are equal.
 ///
@@ -75,6 +75,20 @@ impl<'a> Draft<'a> {
             before: self.before,
             after: self.after,
             failure: None,
+        })
+    }
+
+    /// The write, as a PUT of the whole object; `None` when nothing changed.
+    pub(crate) fn replace(self, failure: FailureEvent) -> Option<RouteWrite> {
+        if !self.changed() {
+            return None;
+        }
+        Some(RouteWrite {
+            object: self.object.clone(),
+            kind: WriteKind::Replace(self.wanted),
+            before: self.before,
+            after: self.after,
+            failure: Some(failure),
         })
     }
 }

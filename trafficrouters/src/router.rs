@@ -115,6 +115,14 @@ pub struct FailureEvent {
 }
 
 impl FailureEvent {
+    pub(crate) fn warning(reason: &'static str, text: String) -> Self {
+        Self {
+            kind: EventType::Warning,
+            reason,
+            text,
+        }
+    }
+
     /// The event, with the error's text.
     #[must_use]
     pub fn event(&self, error: &str) -> Event {

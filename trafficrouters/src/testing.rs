@@ -1,10 +1,13 @@
 //! Shared by the tests of all routers.
 
+use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 use sluice_core::event::{Event, EventType};
 use sluice_core::observed::Seen;
+use sluice_core::traffic::{Additional, Want};
 use sluice_crds::Rollout;
 
+use crate::conformance::{Group, Specimen, check};
 use crate::error::RouteError;
 use crate::factory::{Config, routers_for};
 use crate::object::{Found, ObjectRef};
@@ -106,4 +109,64 @@ fn line(event: &Event) -> String {
         EventType::Warning => "Warning",
     };
     format!("{kind} {}: {}", event.reason, event.message)
+}
+
+/// A specimen of the conformance suite whose router does not depend on recorded destinations.
+pub(crate) struct Simple {
+    /// YAML of the canary strategy.
+    pub(crate) canary: &'static str,
+    /// Weights and whole of each group in one object.
+    pub(crate) groups: fn(&Value) -> Vec<Group>,
+    /// Takes out what the router owns.
+    pub(crate) erase: fn(&ObjectRef, &mut Value),
+    /// Whether an object that is read must exist.
+    pub(crate) required: fn(&ObjectRef) -> bool,
+    /// Whether an object or what is in it is a managed route.
+    pub(crate) is_managed: fn(&ObjectRef, &Value) -> bool,
+}
+
+impl Specimen for Simple {
+    fn router(&self, _: &[Additional]) -> Box<dyn TrafficRouter> {
+        router(self.canary)
+    }
+
+    fn groups(&self, found: &Found) -> Vec<Group> {
+        objects(found)
+            .flat_map(|(_, value)| (self.groups)(value))
+            .collect()
+    }
+
+    fn erase_owned(&self, object: &ObjectRef, value: &mut Value) {
+        (self.erase)(object, value);
+    }
+
+    fn required(&self) -> Vec<ObjectRef> {
+        self.router(&[])
+            .reads()
+            .into_iter()
+            .filter(self.required)
+            .collect()
+    }
+
+    fn managed_routes(&self, found: &Found) -> Vec<String> {
+        let managed = objects(found).filter(|(object, value)| (self.is_managed)(object, value));
+        managed.map(|(object, _)| object.name.clone()).collect()
+    }
+}
+
+fn objects(found: &Found) -> impl Iterator<Item = (&ObjectRef, &Value)> {
+    found.0.iter().filter_map(|(object, seen)| match seen {
+        Seen::Found(value) => Some((object, value)),
+        _ => None,
+    })
+}
+
+/// Runs the suite on these objects, as a property.
+pub(crate) fn conform(
+    specimen: &dyn Specimen,
+    objects: &[Value],
+    wants: &[Want],
+) -> Result<(), TestCaseError> {
+    let found = found(&*specimen.router(&[]), objects);
+    check(specimen, &found, wants).map_err(TestCaseError::fail)
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use sluice_core::observed::Seen;
 use sluice_core::traffic::{Additional, Want};
 
-use crate::conformance::{self, Specimen, generate, rest, want};
+use super::retire_canary_ingress;
+use crate::conformance::{self, Group, Specimen, generate, rest, want};
 use crate::object::{Found, ObjectRef};
 use crate::router::TrafficRouter;
 use crate::testing::{found, rollout, router, show, yaml};
@@ -166,6 +167,35 @@ fn an_abort_does_not_need_the_stable_ingress() {
     "#]].assert_eq(&show(&router.render(&thousand(0), &running)));
 }
 
+/// SE-13: an Ingress that is no longer used carries no traffic.
+#[test]
+fn orphans_are_retired() {
+    let router = router(CANARY);
+    let start = found(&*router, &[yaml(WEB)]);
+    let writes = router.render(&thousand(250), &start).unwrap();
+    let running = conformance::apply(&start, &writes).unwrap();
+    let object = router.reads().remove(1);
+    let seen = running.get(&object).unwrap().unwrap();
+    assert_eq!(retire_canary_ingress(&rollout(CANARY), &object, seen), None);
+    let write = retire_canary_ingress(&rollout("{}"), &object, seen).unwrap();
+    expect![[r#"
+        event: Normal PatchingCanaryIngress: Updating Ingress `ro-web-canary` to desiredWeight '0'
+        patch Ingress ns/ro-web-canary
+          .metadata.annotations.nginx.ingress.kubernetes.io/canary-by-header = null
+          .metadata.annotations.nginx.ingress.kubernetes.io/canary-weight = "0"
+    "#]]
+    .assert_eq(&show(&Ok(vec![write.clone()])));
+    let retired = conformance::apply(&running, &[write]).unwrap();
+    let seen = retired.get(&object).unwrap().unwrap();
+    assert_eq!(retire_canary_ingress(&rollout("{}"), &object, seen), None);
+    let foreign =
+        yaml("{metadata: {annotations: {nginx.ingress.kubernetes.io/canary-weight: '5'}}}");
+    assert_eq!(
+        retire_canary_ingress(&rollout("{}"), &object, &foreign),
+        None
+    );
+}
+
 /// API-42
 #[test]
 fn names_are_cut() {
@@ -200,7 +230,7 @@ impl Specimen for Two {
         router(&CANARY.replace("stableIngress: web", "stableIngresses: [web, api]"))
     }
 
-    fn groups(&self, found: &Found) -> Vec<(Vec<i64>, i64)> {
+    fn groups(&self, found: &Found) -> Vec<Group> {
         let annotation = |object: &Value, key: &str| {
             let key = format!("nginx.ingress.kubernetes.io/canary-{key}");
             object["metadata"]["annotations"][key]

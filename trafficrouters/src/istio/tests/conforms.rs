@@ -4,7 +4,7 @@ use sluice_core::observed::Seen;
 use sluice_core::traffic::Additional;
 
 use super::{HOSTS, RULE, SUBSETS, web};
-use crate::conformance::{self, Specimen, generate};
+use crate::conformance::{self, Group, Specimen, generate};
 use crate::object::{Found, ObjectRef};
 use crate::router::TrafficRouter;
 use crate::testing::{found, rollout, yaml};
@@ -133,7 +133,7 @@ impl Specimen for Shape {
         routers_for(&rollout, &Config::default()).unwrap().remove(0)
     }
 
-    fn groups(&self, found: &Found) -> Vec<(Vec<i64>, i64)> {
+    fn groups(&self, found: &Found) -> Vec<Group> {
         let mut groups = Vec::new();
         for seen in found.0.values() {
             let Seen::Found(object) = seen else { continue };
