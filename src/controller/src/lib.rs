@@ -181,6 +181,8 @@ pub async fn run(
     }
 
     let work = CancellationToken::new();
+    // Whoever drops this run ends its tasks.
+    let _dropped = (stop.clone().drop_guard(), work.clone().drop_guard());
     let working = tokio::spawn(serve(config, guarded, metrics, gauges, work.clone()));
     let give_up = CancellationToken::new();
     let held = async {

@@ -130,6 +130,10 @@ async fn lead(args: Args) -> anyhow::Result<()> {
         http,
         routers: sluice_trafficrouters::Config {
             istio_api_version: args.istio_api_version,
+            ambassador_api_version: args.ambassador_api_version,
+            traffic_split_api_version: args.traffic_split_api_version,
+            traefik_api_version: args.traefik_api_version,
+            aws_verify_target_group: args.aws_verify_target_group,
         },
         own_namespace,
         metrics_port: Some(args.metrics_port),

@@ -100,7 +100,15 @@ impl Measuring {
         stop: CancellationToken,
     ) -> Self {
         let (runs, number) = (Mutex::default(), Default::default());
-        Self(Arc::new(Inner { runs, measure, clock, queue, tasks, stop, number }))
+        Self(Arc::new(Inner {
+            runs,
+            measure,
+            clock,
+            queue,
+            tasks,
+            stop,
+            number,
+        }))
     }
 
     fn runs(&self) -> MutexGuard<'_, HashMap<Key, State>> {
@@ -116,7 +124,10 @@ impl Measuring {
             runs.remove(key);
         }
         runs.get(key).map_or_else(Default::default, |state| {
-            (state.results.clone(), state.in_flight.keys().cloned().collect())
+            (
+                state.results.clone(),
+                state.in_flight.keys().cloned().collect(),
+            )
         })
     }
 
@@ -156,16 +167,14 @@ impl Measuring {
     }
 
     /// Begins a task. A task of the same metric that is under way ends.
-    pub fn begin(
-        &self,
-        client: &kube::Client,
-        key: &Key,
-        run: &Arc<AnalysisRun>,
-        task: Task,
-    ) {
-        let number = self.0.number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    pub fn begin(&self, client: &kube::Client, key: &Key, run: &Arc<AnalysisRun>, task: Task) {
+        let number = self
+            .0
+            .number
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let metric = task.metric.clone();
-        let (inner, client, key_, run_) = (self.0.clone(), client.clone(), key.clone(), run.clone());
+        let (inner, client, key_, run_) =
+            (self.0.clone(), client.clone(), key.clone(), run.clone());
         let mut runs = self.runs();
         let handle = self.0.tasks.spawn(async move {
             let stop = inner.stop.clone();
@@ -182,7 +191,10 @@ impl Measuring {
         });
         let state = runs.entry(key.clone()).or_default();
         state.uid = run.metadata.uid.clone().unwrap_or_default();
-        if let Some((_, before)) = state.in_flight.insert(metric, (number, handle.abort_handle())) {
+        if let Some((_, before)) = state
+            .in_flight
+            .insert(metric, (number, handle.abort_handle()))
+        {
             before.abort();
         }
     }
@@ -192,8 +204,14 @@ impl Inner {
     /// Hands a result to the run's next pass, unless the task was cancelled meanwhile.
     fn deliver(&self, key: &Key, number: u64, result: TaskResult) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(state) = runs.get_mut(key) else { return };
-        if state.in_flight.get(&result.metric).is_none_or(|(current, _)| *current != number) {
+        let Some(state) = runs.get_mut(key) else {
+            return;
+        };
+        if state
+            .in_flight
+            .get(&result.metric)
+            .is_none_or(|(current, _)| *current != number)
+        {
             return;
         }
         state.in_flight.remove(&result.metric);
@@ -232,7 +250,10 @@ async fn take(
         Err(text) => return unresolved(text),
     };
     let mut measured = inner.measure.measure(Work { run, task, metric }).await;
-    args::redact(&mut measured.measurement, secrets.values().map(String::as_str));
+    args::redact(
+        &mut measured.measurement,
+        secrets.values().map(String::as_str),
+    );
     args::redact_metadata(&mut measured.metadata, secrets.values().map(String::as_str));
     TaskResult {
         metric: name,
@@ -252,5 +273,10 @@ fn failed(clock: &SharedClock, metric: String, kind: TaskKind, message: String) 
         finished_at: now,
         ..Measurement::default()
     };
-    TaskResult { metric, kind, outcome: Outcome::Measured(measurement), metadata: BTreeMap::new() }
+    TaskResult {
+        metric,
+        kind,
+        outcome: Outcome::Measured(measurement),
+        metadata: BTreeMap::new(),
+    }
 }

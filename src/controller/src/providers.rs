@@ -16,6 +16,9 @@ impl Measure for Providers {
             message: format!("metric '{}': provider not supported yet", work.metric.name),
             ..Measurement::default()
         };
-        Box::pin(std::future::ready(Measured { measurement, ..Measured::default() }))
+        Box::pin(std::future::ready(Measured {
+            measurement,
+            ..Measured::default()
+        }))
     }
 }

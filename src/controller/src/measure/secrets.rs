@@ -49,7 +49,10 @@ pub async fn read(
             let text = format!("key '{}' does not exist in secret '{name}'", reference.key);
             return Err(SecretError::Missing(text));
         };
-        values.insert(argument.to_owned(), String::from_utf8_lossy(&value.0).into_owned());
+        values.insert(
+            argument.to_owned(),
+            String::from_utf8_lossy(&value.0).into_owned(),
+        );
     }
     Ok(values)
 }

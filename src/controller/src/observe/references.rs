@@ -28,10 +28,18 @@ pub(super) fn read(
     let services = wanted.services.iter().map(|name| {
         let key = Key::new(namespace.clone(), name.clone());
         looked_at.insert(ObjectId::new("", "services", key.clone()));
-        (name.clone(), ctx.cache.services.get(&key).map(|service| facts(&service)))
+        (
+            name.clone(),
+            ctx.cache.services.get(&key).map(|service| facts(&service)),
+        )
     });
     let services = services.collect();
-    let mut templates = TemplateReader { ctx, namespace: &namespace, looked_at, store: TemplateStore::default() };
+    let mut templates = TemplateReader {
+        ctx,
+        namespace: &namespace,
+        looked_at,
+        store: TemplateStore::default(),
+    };
     for name in &wanted.templates {
         templates.read(name, false);
     }
@@ -42,14 +50,22 @@ pub(super) fn read(
         services,
         templates: templates.store,
         ingresses: of_kind(routes, "Ingress", wanted.ingresses, &namespace),
-        virtual_services: of_kind(routes, "VirtualService", wanted.virtual_services, &namespace),
+        virtual_services: of_kind(
+            routes,
+            "VirtualService",
+            wanted.virtual_services,
+            &namespace,
+        ),
         ..References::default()
     }
 }
 
 fn facts(service: &Service) -> ServiceFacts {
     let view = service.view();
-    ServiceFacts { selector: view.selector, managed_by: view.managed_by }
+    ServiceFacts {
+        selector: view.selector,
+        managed_by: view.managed_by,
+    }
 }
 
 /// Objects that the routers read anyway, by the name that the spec has for them.
@@ -100,27 +116,45 @@ impl TemplateReader<'_> {
         while let Some(reference) = open.pop() {
             let cluster = reference.cluster_scope == Some(true);
             let name = reference.template_name;
-            let known = if cluster { &self.store.cluster } else { &self.store.namespaced };
+            let known = if cluster {
+                &self.store.cluster
+            } else {
+                &self.store.namespaced
+            };
             if known.contains_key(&name) {
                 continue;
             }
             let spec = self.find(&name, cluster);
             open.extend(spec.iter().flat_map(|spec| spec.templates.iter().cloned()));
-            let map = if cluster { &mut self.store.cluster } else { &mut self.store.namespaced };
+            let map = if cluster {
+                &mut self.store.cluster
+            } else {
+                &mut self.store.namespaced
+            };
             map.insert(name, spec);
         }
     }
 
     fn find(&mut self, name: &str, cluster: bool) -> Option<AnalysisTemplateSpec> {
-        let (plural, namespace) =
-            if cluster { ("clusteranalysistemplates", "") } else { ("analysistemplates", self.namespace) };
+        let (plural, namespace) = if cluster {
+            ("clusteranalysistemplates", "")
+        } else {
+            ("analysistemplates", self.namespace)
+        };
         let key = Key::new(namespace, name);
-        self.looked_at.insert(ObjectId::new(sluice_crds::keys::GROUP, plural, key.clone()));
+        self.looked_at
+            .insert(ObjectId::new(sluice_crds::keys::GROUP, plural, key.clone()));
         let cache = &self.ctx.cache;
         if cluster {
-            cache.cluster_templates.get(&key).map(|template| template.spec.clone())
+            cache
+                .cluster_templates
+                .get(&key)
+                .map(|template| template.spec.clone())
         } else {
-            cache.templates.get(&key).map(|template| template.spec.clone())
+            cache
+                .templates
+                .get(&key)
+                .map(|template| template.spec.clone())
         }
     }
 }

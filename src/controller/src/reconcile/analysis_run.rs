@@ -26,7 +26,8 @@ pub async fn pass(ctx: Arc<Ctx>, key: Key) -> Next {
     let next = look(&ctx, &key).await;
     if next != Next::Forget {
         let failed = matches!(next, Next::Retry(_));
-        ctx.metrics.pass(Subject::AnalysisRun, &key, started.elapsed(), failed);
+        ctx.metrics
+            .pass(Subject::AnalysisRun, &key, started.elapsed(), failed);
     }
     next
 }
@@ -40,7 +41,12 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
     let (results, in_flight) = ctx.measuring.of(key, &uid);
     let entered = results.len();
     let ended_jobs = ended_jobs(ctx, &run);
-    let seen = ObservedRun { run, results, in_flight, ended_jobs };
+    let seen = ObservedRun {
+        run,
+        results,
+        in_flight,
+        ended_jobs,
+    };
     let now = ctx.clock.now();
     let plan = decide_run(&seen, now);
     match execute(ctx, key, &seen.run, &plan, entered).await {
@@ -54,10 +60,16 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
 fn ended_jobs(ctx: &Ctx, run: &AnalysisRun) -> BTreeSet<String> {
     let results = run.status.iter().flat_map(|status| &status.metric_results);
     let ended = results.filter(|result| {
-        let open = result.measurements.last().filter(|last| last.finished_at.is_none());
+        let open = result
+            .measurements
+            .last()
+            .filter(|last| last.finished_at.is_none());
         open.is_some_and(|open| {
             let of = |key: &str| open.metadata.get(key).cloned().unwrap_or_default();
-            let job = Key::new(of(keys::MEASUREMENT_JOB_NAMESPACE), of(keys::MEASUREMENT_JOB_NAME));
+            let job = Key::new(
+                of(keys::MEASUREMENT_JOB_NAMESPACE),
+                of(keys::MEASUREMENT_JOB_NAME),
+            );
             ctx.cache.jobs.get(&job).is_some_and(|job| job.is_over())
         })
     });
@@ -80,12 +92,16 @@ async fn execute(
         let version = run.resource_version().unwrap_or_default();
         if let Some(patch) = status_patch(run.status.as_ref(), want, &version) {
             // Runs have no status subresource; only `status` is ever sent (SE-1).
-            let patched =
-                api.patch(key.name(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+            let patched = api
+                .patch(key.name(), &PatchParams::default(), &Patch::Merge(&patch))
+                .await;
             match patched {
                 Ok(written) => {
                     let now = ctx.cache.runs.observe_write(written);
-                    let change = Change::Applied { before: Some(run.clone()), now: now.clone() };
+                    let change = Change::Applied {
+                        before: Some(run.clone()),
+                        now: now.clone(),
+                    };
                     ctx.hub.changed(&change, Some(Actor::Run(key)));
                     run = now;
                 }
@@ -99,7 +115,8 @@ async fn execute(
     ctx.measuring.entered(key, entered);
     ctx.measuring.cancel(key, &plan.cancel);
     for event in &plan.events {
-        ctx.events.record(&Regarding::new(run.as_ref()), event.clone());
+        ctx.events
+            .record(&Regarding::new(run.as_ref()), event.clone());
     }
     for task in &plan.tasks {
         ctx.measuring.begin(&ctx.client, key, &run, task.clone());
@@ -133,8 +150,14 @@ async fn delete(
     run: &AnalysisRun,
     api: &Api<AnalysisRun>,
 ) -> Result<(), Next> {
-    let preconditions = Preconditions { uid: run.uid(), resource_version: None };
-    let options = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let preconditions = Preconditions {
+        uid: run.uid(),
+        resource_version: None,
+    };
+    let options = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::background()
+    };
     match api.delete(key.name(), &options).await {
         Err(error) if !is_status(&error, 404) && !is_status(&error, 409) => {
             Err(Next::Retry(words(&error)))

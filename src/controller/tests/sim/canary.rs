@@ -10,13 +10,23 @@ use crate::harness::{World, canary, sizes};
 async fn a_new_rollout_gets_its_pods() {
     let world = World::new();
     let controller = world.start();
-    world.create(canary("web", 3, json!([{"setWeight": 30}, {"pause": {}}]))).await;
+    world
+        .create(canary("web", 3, json!([{"setWeight": 30}, {"pause": {}}])))
+        .await;
     world.healthy("web").await;
     assert_eq!(world.sizes(), sizes(&[("web:v1", 3)]));
     controller.stop().await.unwrap();
     let reasons = world.reasons().join("\n");
-    for reason in ["RolloutAddedToInformer", "RolloutUpdated", "NewReplicaSetCreated", "RolloutCompleted"] {
-        assert!(reasons.contains(reason), "{reason} is missing in\n{reasons}");
+    for reason in [
+        "RolloutAddedToInformer",
+        "RolloutUpdated",
+        "NewReplicaSetCreated",
+        "RolloutCompleted",
+    ] {
+        assert!(
+            reasons.contains(reason),
+            "{reason} is missing in\n{reasons}"
+        );
     }
 }
 
@@ -41,9 +51,17 @@ async fn a_canary_goes_through_its_steps() {
     let requests = world.requests();
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
     for entry in &requests[before..] {
-        *kinds.entry(format!("{:?} {} {}", entry.verb, entry.resource, entry.subresource)).or_default() += 1;
+        *kinds
+            .entry(format!(
+                "{:?} {} {}",
+                entry.verb, entry.resource, entry.subresource
+            ))
+            .or_default() += 1;
     }
-    println!("{} requests per canary update: {kinds:#?}", requests.len() - before);
+    println!(
+        "{} requests per canary update: {kinds:#?}",
+        requests.len() - before
+    );
     println!("{}", world.reasons().join("\n"));
     controller.stop().await.unwrap();
 }
@@ -52,7 +70,9 @@ async fn a_canary_goes_through_its_steps() {
 async fn a_pause_holds_until_promoted() {
     let world = World::new();
     let controller = world.start();
-    world.create(canary("web", 4, json!([{"setWeight": 25}, {"pause": {}}]))).await;
+    world
+        .create(canary("web", 4, json!([{"setWeight": 25}, {"pause": {}}])))
+        .await;
     world.healthy("web").await;
     world.set_image("web", "web:v2").await;
     world.paused("web").await;
@@ -60,10 +80,11 @@ async fn a_pause_holds_until_promoted() {
     assert_eq!(world.sizes(), sizes(&[("web:v1", 3), ("web:v2", 1)]));
     world.promote("web").await;
     world.healthy("web").await;
-    world.until("old pods are gone", Duration::from_secs(60), |w| {
-        w.sizes() == sizes(&[("web:v2", 4)])
-    })
-    .await;
+    world
+        .until("old pods are gone", Duration::from_secs(60), |w| {
+            w.sizes() == sizes(&[("web:v2", 4)])
+        })
+        .await;
     controller.stop().await.unwrap();
 }
 
@@ -71,13 +92,23 @@ async fn a_pause_holds_until_promoted() {
 async fn abort_goes_back_and_retry_goes_on() {
     let world = World::new();
     let controller = world.start();
-    world.create(canary("web", 4, json!([{"setWeight": 25}, {"pause": {}}]))).await;
+    world
+        .create(canary("web", 4, json!([{"setWeight": 25}, {"pause": {}}])))
+        .await;
     world.healthy("web").await;
     world.set_image("web", "web:v2").await;
     world.paused("web").await;
     world.abort("web").await;
-    world.until("back", Duration::from_secs(60), |w| w.sizes() == sizes(&[("web:v1", 4)])).await;
-    world.until("degraded", Duration::from_secs(60), |w| w.phase("web").starts_with("Degraded")).await;
+    world
+        .until("back", Duration::from_secs(60), |w| {
+            w.sizes() == sizes(&[("web:v1", 4)])
+        })
+        .await;
+    world
+        .until("degraded", Duration::from_secs(60), |w| {
+            w.phase("web").starts_with("Degraded")
+        })
+        .await;
     world.retry("web").await;
     world.paused("web").await;
     world.promote("web").await;
@@ -90,8 +121,12 @@ async fn abort_goes_back_and_retry_goes_on() {
 async fn a_restart_writes_nothing() {
     let world = World::new();
     let controller = world.start();
-    world.create(canary("web", 3, json!([{"setWeight": 30}, {"pause": {}}]))).await;
-    world.create(canary("api", 2, json!([{"setWeight": 50}, {"pause": {}}]))).await;
+    world
+        .create(canary("web", 3, json!([{"setWeight": 30}, {"pause": {}}])))
+        .await;
+    world
+        .create(canary("api", 2, json!([{"setWeight": 50}, {"pause": {}}])))
+        .await;
     world.healthy("web").await;
     world.healthy("api").await;
     world.set_image("api", "web:v2").await;
@@ -103,5 +138,11 @@ async fn a_restart_writes_nothing() {
     world.pass_time(4000).await;
     controller.stop().await.unwrap();
     let writes = world.writes();
-    assert_eq!(writes.len(), before, "{:#?}\n{}", &writes[before..], world.describe());
+    assert_eq!(
+        writes.len(),
+        before,
+        "{:#?}\n{}",
+        &writes[before..],
+        world.describe()
+    );
 }

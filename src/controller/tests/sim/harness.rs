@@ -68,11 +68,23 @@ impl World {
 
     pub fn with(options: KubeletOptions) -> Self {
         let clock = sluice_sim::Clock::tokio_at(Timestamp::from_second(1_800_000_000).unwrap());
-        let cluster = Cluster::new(ClusterOptions { clock: clock.clone(), ..Default::default() });
+        let cluster = Cluster::new(ClusterOptions {
+            clock: clock.clone(),
+            ..Default::default()
+        });
         let control = cluster.start();
-        let options = KubeletOptions { clock: clock.clone(), ..options };
+        let options = KubeletOptions {
+            clock: clock.clone(),
+            ..options
+        };
         let kubelet = Kubelet::new(cluster.client_as("kubelet"), options).start();
-        Self { cluster, clock, plans: Arc::default(), _control: control, kubelet }
+        Self {
+            cluster,
+            clock,
+            plans: Arc::default(),
+            _control: control,
+            kubelet,
+        }
     }
 
     pub fn kubelet(&self) -> &Kubelet {
@@ -83,11 +95,22 @@ impl World {
         let plans = self.plans.clone();
         let on_plan: OnPlan = Arc::new(move |seen, plan| {
             let name = seen.rollout.metadata.name.clone().unwrap_or_default();
-            let actions: Vec<_> = plan.actions.iter().map(|a| format!("{:?}", a.action)).collect();
-            let status = plan.status.as_deref().filter(|s| Some(*s) != seen.rollout.status.as_ref());
+            let actions: Vec<_> = plan
+                .actions
+                .iter()
+                .map(|a| format!("{:?}", a.action))
+                .collect();
+            let status = plan
+                .status
+                .as_deref()
+                .filter(|s| Some(*s) != seen.rollout.status.as_ref());
             let mut plans = plans.lock().unwrap();
             let number = plans.len();
-            plans.push(format!("{number} {name}: {actions:#?} status={} why={:?}", status.is_some(), plan.why));
+            plans.push(format!(
+                "{number} {name}: {actions:#?} status={} why={:?}",
+                status.is_some(),
+                plan.why
+            ));
         });
         Config {
             clock: Arc::new(SimClock(self.clock.clone())),
@@ -111,13 +134,17 @@ impl World {
     }
 
     pub fn rollout(&self, name: &str) -> Rollout {
-        let found = self.cluster.get("argoproj.io/v1alpha1", "Rollout", NS, name);
+        let found = self
+            .cluster
+            .get("argoproj.io/v1alpha1", "Rollout", NS, name);
         serde_json::from_value(found.expect("the Rollout exists")).unwrap()
     }
 
     pub fn phase(&self, name: &str) -> String {
         let status = self.rollout(name).status.unwrap_or_default();
-        format!("{} {}", status.phase, status.message).trim().to_owned()
+        format!("{} {}", status.phase, status.message)
+            .trim()
+            .to_owned()
     }
 
     /// Lets time pass in steps until `holds`, at most `limit`; fails with what there is.
@@ -134,14 +161,20 @@ impl World {
     pub async fn healthy(&self, name: &str) {
         self.until("healthy", Duration::from_secs(600), |w| {
             let rollout = w.rollout(name);
-            let seen = rollout.status.as_ref().map(|s| s.observed_generation.clone());
+            let seen = rollout
+                .status
+                .as_ref()
+                .map(|s| s.observed_generation.clone());
             seen == rollout.metadata.generation.map(|g| g.to_string()) && w.phase(name) == "Healthy"
         })
         .await;
     }
 
     pub async fn paused(&self, name: &str) {
-        self.until("paused", Duration::from_secs(600), |w| w.phase(name).starts_with("Paused")).await;
+        self.until("paused", Duration::from_secs(600), |w| {
+            w.phase(name).starts_with("Paused")
+        })
+        .await;
     }
 
     pub async fn pass_time(&self, seconds: u64) {
@@ -159,7 +192,10 @@ impl World {
         for set in sets {
             text += &format!(
                 "{} spec={} status={} {}\n",
-                set["metadata"]["name"], set["spec"]["replicas"], set["status"], set["metadata"]["annotations"]
+                set["metadata"]["name"],
+                set["spec"]["replicas"],
+                set["status"],
+                set["metadata"]["annotations"]
             );
         }
         let plans = self.plans.lock().unwrap();
@@ -175,12 +211,20 @@ impl World {
 
     /// Requests of the controller.
     pub fn requests(&self) -> Vec<LogEntry> {
-        self.cluster.requests().entries().into_iter().filter(|e| e.user_agent.contains(AGENT)).collect()
+        self.cluster
+            .requests()
+            .entries()
+            .into_iter()
+            .filter(|e| e.user_agent.contains(AGENT))
+            .collect()
     }
 
     /// Its writes.
     pub fn writes(&self) -> Vec<LogEntry> {
-        self.requests().into_iter().filter(|e| e.verb.writes()).collect()
+        self.requests()
+            .into_iter()
+            .filter(|e| e.verb.writes())
+            .collect()
     }
 
     pub fn client(&self) -> kube::Client {
@@ -193,26 +237,40 @@ impl World {
 
     pub async fn create(&self, object: Value) {
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        self.api().create(&PostParams::default(), &object).await.unwrap();
+        self.api()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
     }
 
     pub async fn patch(&self, name: &str, patch: Value) {
-        self.api().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        self.api()
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 
     pub async fn patch_status(&self, name: &str, status: Value) {
         let patch = json!({ "status": status });
-        self.api().patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        self.api()
+            .patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 
     pub async fn set_image(&self, name: &str, image: &str) {
         let containers = json!([{"name": "web", "image": image}]);
-        self.patch(name, json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
+        self.patch(
+            name,
+            json!({"spec": {"template": {"spec": {"containers": containers}}}}),
+        )
+        .await;
     }
 
     /// `kubectl argo rollouts promote`.
     pub async fn promote(&self, name: &str) {
-        self.patch_status(name, json!({"pauseConditions": null})).await;
+        self.patch_status(name, json!({"pauseConditions": null}))
+            .await;
     }
 
     pub async fn abort(&self, name: &str) {
@@ -231,17 +289,29 @@ impl World {
             let image = &set["spec"]["template"]["spec"]["containers"][0]["image"];
             image.as_str().unwrap_or_default().to_owned()
         };
-        let mut sizes: Vec<_> =
-            sets.iter().filter(|s| size(s) > 0).map(|s| (image(s), size(s))).collect();
+        let mut sizes: Vec<_> = sets
+            .iter()
+            .filter(|s| size(s) > 0)
+            .map(|s| (image(s), size(s)))
+            .collect();
         sizes.sort();
         sizes
     }
 
     pub fn reasons(&self) -> Vec<String> {
         let events = self.cluster.list("v1", "Event", NS, "");
-        let ours = events.iter().filter(|e| e["source"]["component"] == "rollouts-controller");
-        ours.map(|e| format!("{} x{}: {}", e["reason"].as_str().unwrap(), e["count"], e["message"]))
-            .collect()
+        let ours = events
+            .iter()
+            .filter(|e| e["source"]["component"] == "rollouts-controller");
+        ours.map(|e| {
+            format!(
+                "{} x{}: {}",
+                e["reason"].as_str().unwrap(),
+                e["count"],
+                e["message"]
+            )
+        })
+        .collect()
     }
 }
 
@@ -265,5 +335,8 @@ pub fn canary(name: &str, replicas: i32, steps: Value) -> Value {
 
 /// Sizes as [`World::sizes`] gives them.
 pub fn sizes(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
-    expected.iter().map(|(image, size)| ((*image).to_owned(), *size)).collect()
+    expected
+        .iter()
+        .map(|(image, size)| ((*image).to_owned(), *size))
+        .collect()
 }
