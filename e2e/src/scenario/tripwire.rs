@@ -12,7 +12,7 @@ use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use tokio::sync::Notify;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
 /// A handle on the wire of one controller process.
 #[derive(Clone, Default)]
@@ -95,7 +95,7 @@ impl Service<Request<Body>> for Wired {
                 let mut requests = wire.requests.lock().unwrap_or_else(PoisonError::into_inner);
                 *requests.entry(format!("{} {resource}", request.method())).or_default() += 1;
             }
-            let response = inner.oneshot(request).await?;
+            let response = inner.send(request).await?;
             if write && response.status().is_success() {
                 wire.writes.fetch_add(1, Ordering::SeqCst);
                 if wire.armed.load(Ordering::SeqCst)
