@@ -11,6 +11,8 @@ mod spawner;
 
 pub use identity::ProcessId;
 pub use run_dir::RunDir;
+pub(crate) use run_dir::{BASE, base};
+pub(crate) use spawner::bound_to_parent;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ pub use cache::Cache;
 pub use go::{
     ControlPlaneBinaries, KUBERNETES_VERSION, control_plane, gateway_api_crds, istio_crds,
 };
-pub(crate) use progress::tail;
+pub(crate) use progress::{note, tail};
 pub use python::{Proxies, proxies};
 
 use std::path::{Path, PathBuf};

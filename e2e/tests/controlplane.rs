@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::core::DynamicObject;
 use kube::{Api, ResourceExt};
-use sluice_e2e::controlplane::{ControlPlane, Options, User};
+use sluice_e2e::controlplane::{ControlPlane, Options, User, left_out};
 use sluice_e2e::process::ProcessId;
 use sluice_e2e::toolchain::{self, Cache};
 
@@ -55,8 +55,7 @@ subjects: [{kind: ServiceAccount, name: robot, namespace: shop}]
 
 #[tokio::test]
 async fn a_real_control_plane_serves_counts_and_ends() {
-    if std::env::var_os("SLUICE_SKIP_CONTROLPLANE").is_some_and(|v| v == "1") {
-        eprintln!("left out: SLUICE_SKIP_CONTROLPLANE=1");
+    if left_out() {
         return;
     }
     let options = Options {

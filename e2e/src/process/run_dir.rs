@@ -1,7 +1,7 @@
 //! Folders of running things, and what dead owners left in them.
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,8 +25,7 @@ impl RunDir {
     /// # Errors
     /// [`Error::Io`] when it cannot be made.
     pub fn temporary(purpose: &str) -> Result<Self, Error> {
-        let user = rustix::process::geteuid().as_raw();
-        let base = std::env::temp_dir().join(format!("sluice-e2e-{user}"));
+        let base = base();
         create_private(&base)?;
         remove_stale(&base);
         let owner = ProcessId::own().map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -52,13 +51,28 @@ impl RunDir {
         Ok(Self { path, keep: true })
     }
 
+    /// Removes a folder of [`RunDir::at`] whose owner ended without doing so, and kills what still
+    /// runs of the processes noted there. Does nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be removed.
+    pub fn discard(path: &Path) -> Result<(), Error> {
+        kill_noted(path);
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(path.display().to_string(), "remove it")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Notes a child, for whoever clears up after us. Returns the note's path.
-    pub(super) fn note(&self, name: &str, pid: u32) -> Result<PathBuf, Error> {
+    pub(crate) fn note(&self, name: &str, pid: u32) -> Result<PathBuf, Error> {
         let note = self.path.join(format!("{name}.pid"));
         // Without /proc, or when the child has ended already, there is nothing to be told apart.
         if let Some(id) = ProcessId::of(pid) {
@@ -79,13 +93,39 @@ impl Drop for RunDir {
     }
 }
 
-/// For us alone: it holds tokens and keys.
+/// The variable that names the folder of all temporary run folders.
+pub(crate) const BASE: &str = "SLUICE_RUN_DIR";
+
+/// The folder of all temporary run folders, one per user.
+///
+/// In a user namespace everybody is root, so what runs there is told by the variable.
+pub(crate) fn base() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    let usual = || std::env::temp_dir().join(format!("sluice-e2e-{user}"));
+    std::env::var_os(BASE)
+        .filter(|v| !v.is_empty())
+        .map_or_else(usual, PathBuf::from)
+}
+
+/// For us alone: it holds tokens and keys. In a folder for all, such as `/tmp`, somebody else may
+/// have taken the name.
 fn create_private(path: &Path) -> Result<(), Error> {
+    let name = || path.display().to_string();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(Error::io(path.display().to_string(), "create the folder"))
+        .map_err(Error::io(name(), "create the folder"))?;
+    let owner = fs::metadata(path)
+        .map_err(Error::io(name(), "look at the folder"))?
+        .uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    let foreign = format!("it belongs to user {owner}: set {BASE} to a folder of yours");
+    Err(Error::io(name(), "use the folder")(std::io::Error::other(
+        foreign,
+    )))
 }
 
 /// Clears away all folders in `base` whose owner is dead.
@@ -116,8 +156,12 @@ fn kill_noted(dir: &Path) {
             && id.is_alive()
             && let Some(pid) = i32::try_from(id.pid()).ok().and_then(Pid::from_raw)
         {
-            tracing::warn!(pid = id.pid(), "killing a process left by a dead test");
+            tracing::warn!(pid = id.pid(), "killing a process whose owner is dead");
             let _ = kill_process(pid, Signal::KILL);
+            // Its files must not be removed before it is gone. A killed process goes at once.
+            while id.is_alive() {
+                std::thread::sleep(super::POLL);
+            }
         }
     }
 }

@@ -45,9 +45,11 @@ pub(super) fn spawn(command: Command, output: File) -> io::Result<Child> {
     answered.recv().map_err(|_| gone())?
 }
 
-/// Wraps the command in `setpriv --pdeathsig`. It executes the command in its own place, so the
+/// Wraps the command so that it dies with the thread that starts it, where the system can do that.
+///
+/// `setpriv` executes the command in its own place, so the
 /// process id stays that of the command.
-fn bound_to_parent(command: Command) -> Command {
+pub(crate) fn bound_to_parent(command: Command) -> Command {
     if !can_bind() {
         return command;
     }

