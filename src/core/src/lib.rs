@@ -13,6 +13,7 @@ pub mod commands;
 pub mod conditions;
 pub mod duration;
 pub mod event;
+pub mod experiment;
 pub mod observed;
 pub mod phase;
 pub mod plan;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use sluice_crds::validation::References;
+use sluice_crds::references::References;
 use sluice_crds::{AnalysisRun, Experiment, LabelSelector, RawPodTemplate, ReplicaSet, Rollout};
 
 use crate::traffic::Verification;
