@@ -109,10 +109,7 @@ fn new_line(indent: Option<usize>, out: &mut String) {
 }
 
 fn json_number(n: &serde_json::Number) -> String {
-    if let Some(n) = n.as_i64() {
-        // Go reads every number as a float, which is plain up to 1e21.
-        return n.to_string();
-    }
+    // Upstream reads every number as a float.
     let x = n.as_f64().unwrap_or(f64::NAN);
     let size = x.abs();
     if size == 0.0 || (1e-6..1e21).contains(&size) {
