@@ -88,8 +88,12 @@ async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
         }
         Step::Until(expect) => until(world, rollout, expect).await?,
         Step::Expect(expect) => {
+            // Events are written beside the loop, a moment after what they tell of.
+            let events = Expect { events: expect.events.clone(), ..Expect::default() };
+            until(world, rollout, &events).await?;
+            let now = Expect { events: Vec::new(), ..expect.clone() };
             let state = State::read(&world.client, &world.namespace, rollout).await?;
-            let found = differences(expect, &state);
+            let found = differences(&now, &state);
             if !found.is_empty() {
                 bail!("not so:\n  {}\n{}", found.join("\n  "), summary(&state));
             }

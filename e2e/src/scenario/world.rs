@@ -1,5 +1,6 @@
 //! Where a scenario is played: a cluster, its node, and a controller that can be killed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ impl World {
         let broken = Arc::clone(&self.broken);
         tokio::spawn(async move {
             let mut seen = 0;
+            // Before the first pods are ready nobody can answer: a route counts from when it served.
+            let mut served = BTreeSet::new();
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let revision = cluster.revision();
@@ -107,7 +110,18 @@ impl World {
                     continue;
                 }
                 seen = revision;
-                for outage in Traffic::of(&cluster).outages() {
+                let traffic = Traffic::of(&cluster);
+                let outages = traffic.outages();
+                let out: BTreeSet<&String> = outages.iter().map(|outage| &outage.route).collect();
+                for route in traffic.routes() {
+                    if !out.contains(&route) {
+                        served.insert(route);
+                    }
+                }
+                for outage in &outages {
+                    if !served.contains(&outage.route) {
+                        continue;
+                    }
                     note(&broken, format!(
                         "INV-1: {} sends {:.0} % to {}, where nobody answers",
                         outage.route,
