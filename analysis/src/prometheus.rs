@@ -11,21 +11,14 @@ use prometheus_http_query::Client as Api;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use sluice_crds::analysis::{Authentication, OAuth2Config, PrometheusMetric};
-<<<<<<< HEAD
 use sluice_crds::duration::GoDuration;
-=======
->>>>>>> controller
 
 use crate::Context;
 use crate::expr::{Env, Names, Program, Value};
 use crate::http::{self, Answer};
 use crate::oauth2::{self, Tokens};
 use crate::provider::{Provider, Reading};
-<<<<<<< HEAD
 use crate::{numbers, web};
-=======
-use crate::{duration, numbers, web};
->>>>>>> controller
 
 mod answer;
 
@@ -249,21 +242,13 @@ impl Range {
             Program::compile(source, &Names::times())
                 .map_err(|e| format!("failed to parse rangeQuery.{name} as time: {e}"))
         };
-<<<<<<< HEAD
         let step: GoDuration = step
             .parse()
-=======
-        let nanoseconds = duration::parse_nanoseconds(step)
->>>>>>> controller
             .map_err(|e| format!("failed to parse rangeQuery.step as duration: {e}"))?;
         Ok(Self {
             start: bound("start", start)?,
             end: bound("end", end)?,
-<<<<<<< HEAD
             step: step.as_secs_f64(),
-=======
-            step: seconds(i128::from(nanoseconds)),
->>>>>>> controller
         })
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::format::{Fault, PodRule, Ring, seconds};
 use super::manifest;
+use super::state::text;
 use super::tripwire::Tripwire;
 
 /// User agent of the controller under test.
@@ -113,7 +114,7 @@ impl World {
                 let traffic = Traffic::of(&cluster);
                 let outages = traffic.outages();
                 let out: BTreeSet<&String> = outages.iter().map(|outage| &outage.route).collect();
-                for route in traffic.routes() {
+                for route in routes(&cluster) {
                     if !out.contains(&route) {
                         served.insert(route);
                     }
@@ -282,6 +283,18 @@ impl Drop for World {
     fn drop(&mut self) {
         self.kill_controller();
     }
+}
+
+/// Routes, named as outages name them.
+fn routes(cluster: &Cluster) -> Vec<String> {
+    let kinds =
+        [("networking.istio.io/v1", "VirtualService"), ("networking.k8s.io/v1", "Ingress")];
+    let all = kinds.iter().flat_map(|(version, kind)| cluster.list(version, kind, "", ""));
+    all.map(|one| {
+        let at = |pointer| text(&one, pointer);
+        format!("{} {}/{}", at("/kind"), at("/metadata/namespace"), at("/metadata/name"))
+    })
+    .collect()
 }
 
 fn note(broken: &Mutex<Vec<String>>, text: String) {
