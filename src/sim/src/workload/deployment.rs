@@ -258,7 +258,10 @@ fn update_status(
         && total == desired.replicas
         && of_current("availableReplicas") == desired.replicas;
     let name = current.and_then(|i| sets.get(i)).map_or("", |s| s.name());
-    let deadline = progress_deadline(deployment, &status);
+    let moved = ["replicas", "updatedReplicas", "availableReplicas"]
+        .iter()
+        .any(|f| int(&deployment.value, &["status", f]) != int(&status, &[f]));
+    let deadline = progress_deadline(deployment, moved);
     let late = !complete && deadline.is_some_and(|d| state.now >= d);
     let paused = flag(&deployment.value, &["spec", "paused"]);
     let progressing = if paused {
@@ -280,9 +283,6 @@ fn update_status(
             format!("ReplicaSet \"{name}\" is progressing."),
         )
     };
-    let moved = ["replicas", "updatedReplicas", "availableReplicas"]
-        .iter()
-        .any(|f| int(&deployment.value, &["status", f]) != int(&status, &[f]));
     let conditions = [
         ("Available", available_condition),
         ("Progressing", progressing),
@@ -295,17 +295,19 @@ fn update_status(
     deadline.filter(|d| !complete && !late && !paused && *d > state.now)
 }
 
-/// When the lack of progress becomes a failure.
-fn progress_deadline(deployment: &Object, status: &Value) -> Option<Timestamp> {
+/// When the lack of progress becomes a failure; in the past where it has.
+fn progress_deadline(deployment: &Object, moved: bool) -> Option<Timestamp> {
     let seconds = int(&deployment.value, &["spec", "progressDeadlineSeconds"])?;
     let seen = object::condition(&deployment.value, "Progressing")?;
-    let moved =
-        int(&deployment.value, &["status", "updatedReplicas"]) != int(status, &["updatedReplicas"]);
-    if moved || text(seen, &["reason"]) == "NewReplicaSetAvailable" {
-        return None;
+    match text(seen, &["reason"]) {
+        _ if moved => None,
+        "NewReplicaSetAvailable" => None,
+        "ProgressDeadlineExceeded" => Some(Timestamp::MIN),
+        _ => {
+            let since = parse_stamp(text(seen, &["lastUpdateTime"]))?;
+            since.checked_add(SignedDuration::from_secs(seconds)).ok()
+        }
     }
-    let since = parse_stamp(text(seen, &["lastUpdateTime"]))?;
-    since.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
 fn condition(
