@@ -208,8 +208,8 @@ impl Cluster {
         let mut written = match state.store.get(id, &namespace, &name).cloned() {
             None => state.create(id, &namespace, value.clone(), &options)?,
             Some(old) => {
-                let patch = crate::patch::Patch::Merge(value.clone());
-                state.patch(id, old.namespace(), &name, &patch, Part::Main, &options)?
+                crate::json::take(&mut value, &["metadata", "uid"]);
+                state.replace_given(id, &old, value.clone(), &options)?
             }
         };
         if let Some(status) = value.get("status").filter(|_| kind.status) {

@@ -85,12 +85,7 @@ impl Patch {
         put(&mut value, &["kind"], kind.kind.clone());
         match self {
             Self::Json(patch) => {
-                json_patch::patch(&mut value, &patch.0).map_err(|e| {
-                    let message = format!(
-                        "the server rejected our request due to an error in our request: {e}"
-                    );
-                    ApiError::new(422, "Invalid", message)
-                })?;
+                json_patch::patch(&mut value, &patch.0).map_err(|_| unfit())?;
             }
             Self::Merge(patch) => merge_object(&mut value, patch)?,
             Self::Strategic(patch) => {
@@ -122,8 +117,7 @@ impl Patch {
     /// Patches a view that has no list keys and no field owners, such as a `Scale`.
     pub(crate) fn run_plain(&self, value: &mut Value) -> Result<(), ApiError> {
         match self {
-            Self::Json(patch) => json_patch::patch(value, &patch.0)
-                .map_err(|e| ApiError::new(422, "Invalid", e.to_string())),
+            Self::Json(patch) => json_patch::patch(value, &patch.0).map_err(|_| unfit()),
             Self::Merge(patch) | Self::Strategic(patch) => merge_object(value, patch),
             Self::Apply { config, .. } => merge_object(value, config),
         }
@@ -141,6 +135,14 @@ impl Patch {
             }
         }
     }
+}
+
+/// A JSON patch whose operations do not fit the object.
+fn unfit() -> ApiError {
+    let message = "the server rejected our request due to an error in our request";
+    let mut error = ApiError::new(422, "Invalid", message);
+    error.details = Some(serde_json::json!({}));
+    error
 }
 
 fn merge_object(value: &mut Value, patch: &Value) -> Result<(), ApiError> {

@@ -238,9 +238,16 @@ impl Fields {
                 let message = format!("invalid selector: {part:?}; can't understand {part:?}");
                 return Err(ApiError::bad_request(message));
             };
-            if !matches!(path, "metadata.name" | "metadata.namespace") && !offered.contains(&path) {
-                let message = format!("field label not supported: {path}");
-                return Err(ApiError::bad_request(message));
+            let common = matches!(path, "metadata.name" | "metadata.namespace");
+            if !common && !offered.contains(&path) {
+                return Err(ApiError::bad_request(if offered.is_empty() {
+                    format!(
+                        "\"{path}\" is not a known field selector: only \"metadata.name\", \
+                         \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {path}")
+                }));
             }
             list.push((
                 path.split('.').map(str::to_owned).collect(),
