@@ -277,7 +277,7 @@ impl Cause {
 
     /// Whether rules over the whole object make no sense after this.
     pub(crate) fn blocks_rules(&self) -> bool {
-        !matches!(self.reason, "FieldValueInvalid")
+        !matches!(self.reason, "FieldValueInvalid" | "FieldValueDuplicate")
     }
 
     fn text(&self) -> String {

@@ -103,7 +103,9 @@ impl Patch {
                 strategic::merge(&kind.kind, &mut value, patch)?;
             }
             Self::Apply { .. } => {
-                let (value, managed) = apply::apply(kind, old, self, part, options, stamp)?;
+                let (mut value, managed) = apply::apply(kind, old, self, part, options, stamp)?;
+                put(&mut value, &["apiVersion"], kind.api_version(version));
+                put(&mut value, &["kind"], kind.kind.clone());
                 return Ok((value, Some(managed)));
             }
         }

@@ -217,11 +217,11 @@ const FIELDS: &[(&str, &[&str])] = &[
 ];
 
 impl Fields {
-    /// Reads the query form for a resource.
+    /// Reads the query form for a resource (plural); custom kinds offer no fields of their own.
     ///
     /// # Errors
     /// 400 for a field that the resource does not offer.
-    pub fn parse(text: &str, resource: &str) -> Result<Self, ApiError> {
+    pub fn parse(text: &str, resource: &str, custom: bool) -> Result<Self, ApiError> {
         let offered = FIELDS
             .iter()
             .find(|(r, _)| *r == resource)
@@ -240,7 +240,7 @@ impl Fields {
             };
             let common = matches!(path, "metadata.name" | "metadata.namespace");
             if !common && !offered.contains(&path) {
-                return Err(ApiError::bad_request(if offered.is_empty() {
+                return Err(ApiError::bad_request(if offered.is_empty() && !custom {
                     format!(
                         "\"{path}\" is not a known field selector: only \"metadata.name\", \
                          \"metadata.namespace\""
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn field_selectors_match() {
         let pod = json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}});
-        let fields = |text| Fields::parse(text, "pods");
+        let fields = |text| Fields::parse(text, "pods", false);
         assert!(
             fields("metadata.name=a,status.phase!=Failed")
                 .unwrap()

@@ -639,3 +639,22 @@ async fn namespaces_end_with_their_content() {
     .await;
     assert!(cluster.get("v1", "ConfigMap", "team", "a").is_none());
 }
+
+#[tokio::test]
+async fn status_is_applied_apart() {
+    let rollouts = api(&cluster().client(), "Rollout", "rollouts");
+    create(&rollouts, rollout("r")).await.unwrap();
+    let status = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
+        "spec": {"replicas": 9}, "status": {"phase": "Healthy"},
+    });
+    let params = PatchParams::apply("one");
+    let done = rollouts
+        .patch_status("r", &params, &Patch::Apply(&status))
+        .await
+        .unwrap();
+    assert_eq!(
+        done.data,
+        json!({"spec": {"replicas": 2}, "status": {"phase": "Healthy"}})
+    );
+}

@@ -289,7 +289,7 @@ impl Ask<'_> {
         let mut filter = self.filter()?;
         if !self.request.name.is_empty() {
             let only = format!("metadata.name={}", self.request.name);
-            filter.fields = Fields::parse(&only, &self.kind.plural)?;
+            filter.fields = Fields::parse(&only, &self.kind.plural, self.kind.custom)?;
         }
         let current = state.store.revision();
         let given = options.get("resourceVersion");
@@ -297,7 +297,11 @@ impl Ask<'_> {
             0
         } else {
             given.parse().map_err(|_| {
-                ApiError::bad_request(format!("invalid resource version: {given:?}"))
+                ApiError::new(
+                    500,
+                    "",
+                    format!("resourceVersion: Invalid value: {given:?}"),
+                )
             })?
         };
         let streaming = options.get("sendInitialEvents");
@@ -359,7 +363,11 @@ impl Ask<'_> {
         Ok(Filter {
             namespace: self.request.namespace.clone(),
             labels: Selector::parse(options.get("labelSelector"))?,
-            fields: Fields::parse(options.get("fieldSelector"), &self.kind.plural)?,
+            fields: Fields::parse(
+                options.get("fieldSelector"),
+                &self.kind.plural,
+                self.kind.custom,
+            )?,
         })
     }
 

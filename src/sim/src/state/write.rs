@@ -481,16 +481,18 @@ fn no_new_finalizers(kind: &Kind, old: &Value, value: &Value) -> Result<(), ApiE
         return Ok(());
     }
     let had = object::finalizers(old);
-    let added: Vec<&Value> = object::finalizers(value)
+    let added: Vec<String> = object::finalizers(value)
         .iter()
         .filter(|f| !had.contains(f))
+        .map(Value::to_string)
         .collect();
     if added.is_empty() {
         return Ok(());
     }
     let why = format!(
         "no new finalizers can be added if the object is being deleted, found new finalizers \
-         {added:?}"
+         []string{{{}}}",
+        added.join(", ")
     );
     let cause = Cause::forbidden("metadata.finalizers", &why);
     Err(ApiError::invalid(
