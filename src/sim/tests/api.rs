@@ -658,3 +658,21 @@ async fn status_is_applied_apart() {
         json!({"spec": {"replicas": 2}, "status": {"phase": "Healthy"}})
     );
 }
+
+#[tokio::test]
+async fn our_own_definitions_install() {
+    let cluster = cluster();
+    cluster.install_definitions().unwrap();
+    let definitions = cluster.list(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        "",
+        "",
+    );
+    assert_eq!(definitions.len(), 5);
+    let rollouts = api(&cluster.client(), "Rollout", "rollouts");
+    let mut object = rollout("r");
+    object["spec"]["replicas"] = json!("many");
+    assert_eq!(refusal(create(&rollouts, object).await).0, 422);
+    create(&rollouts, rollout("r")).await.unwrap();
+}
