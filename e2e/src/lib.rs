@@ -1,1 +1,10 @@
 //! Real control plane, scenario runner, data-plane tests.
+
+pub mod cluster;
+pub mod controlplane;
+pub mod dataplane;
+pub mod netns;
+pub mod pods;
+pub mod process;
+pub mod scenario;
+pub mod toolchain;

@@ -7,6 +7,7 @@ use super::spec::PodTemplateMetadata;
 use crate::wire;
 
 /// An analysis that a Rollout starts (API-19). Without templates no run is made.
+///
 /// Members are in the order of the step hash (API-35).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -72,7 +73,10 @@ pub struct RolloutAnalysisBackground {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis_run_metadata: Option<PodTemplateMetadata>,
     /// Step index from which it runs; default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub starting_step: Option<i32>,
 }
 
@@ -148,7 +152,7 @@ pub struct MeasurementRetention {
     #[schemars(extend("x-required" = true))]
     pub metric_name: String,
     /// Measurements kept; 0 or less means the default of 10.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub limit: i32,
 }

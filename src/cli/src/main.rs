@@ -1,3 +1,7 @@
-//! The kubectl plugin, the simulator and the demo.
+//! `kubectl-argo-rollouts`: the kubectl plugin, and the demo.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice_cli::run(std::env::args_os())
+}

@@ -21,11 +21,17 @@ pub struct Patches {
 
 impl Patches {
     fn status(body: Value) -> Self {
-        Self { status: Some(body), main: None }
+        Self {
+            status: Some(body),
+            main: None,
+        }
     }
 
     fn main(body: Value) -> Self {
-        Self { status: None, main: Some(body) }
+        Self {
+            status: None,
+            main: Some(body),
+        }
     }
 
     /// Both as one body.
@@ -135,7 +141,9 @@ pub fn promote(rollout: &Rollout, how: Promotion) -> Result<Patches, CommandErro
             return Err(CommandError::SkipWithoutSteps);
         }
         let index = if how.skip_all_steps { steps } else { next };
-        return Ok(Patches::status(json!({"status": {"currentStepIndex": index}})));
+        return Ok(Patches::status(
+            json!({"status": {"currentStepIndex": index}}),
+        ));
     }
     let main = spec.paused.then(|| json!({"spec": {"paused": false}}));
     if how.full {
@@ -197,7 +205,9 @@ pub fn undo<'a>(
         .into_iter()
         .filter(|set| {
             let owners = set.metadata.owner_references.as_deref().unwrap_or_default();
-            owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == uid)
+            owners
+                .iter()
+                .any(|owner| owner.controller == Some(true) && owner.uid == uid)
         })
         .filter_map(|set| Some((set.annotation(keys::REVISION)?.parse().ok()?, set)))
         .collect();
@@ -214,14 +224,22 @@ pub fn undo<'a>(
     };
     let (revision, set) = found;
     let mut template = set.spec.template.value();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.remove(keys::POD_TEMPLATE_HASH);
     }
     if covers(&template, current) {
-        return Ok(Undo::Skip { revision: *revision });
+        return Ok(Undo::Skip {
+            revision: *revision,
+        });
     }
     let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
-    Ok(Undo::Patch { patch, revision: *revision })
+    Ok(Undo::Patch {
+        patch,
+        revision: *revision,
+    })
 }
 
 /// Whether every member that `asked` sets has the same value in `stored`, which may have more: a
@@ -233,7 +251,10 @@ fn covers(stored: &Value, asked: &Value) -> bool {
         }),
         (Value::Array(stored), Value::Array(asked)) => {
             stored.len() == asked.len()
-                && stored.iter().zip(asked).all(|(stored, asked)| covers(stored, asked))
+                && stored
+                    .iter()
+                    .zip(asked)
+                    .all(|(stored, asked)| covers(stored, asked))
         }
         (stored, asked) => stored == asked,
     }
@@ -261,7 +282,11 @@ pub fn set_image(object: &mut Value, container: &str, image: &str) -> Result<(),
             }
         }
     }
-    if found { Ok(()) } else { Err(CommandError::NoContainer(container.to_owned())) }
+    if found {
+        Ok(())
+    } else {
+        Err(CommandError::NoContainer(container.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -290,7 +315,10 @@ mod tests {
             "pauseConditions": [{"reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z"}],
         }));
         let patches = promote(&paused, Promotion::default()).unwrap();
-        assert_eq!(patches.status, Some(json!({"status": {"pauseConditions": null}})));
+        assert_eq!(
+            patches.status,
+            Some(json!({"status": {"pauseConditions": null}}))
+        );
         assert_eq!(patches.main, None);
 
         let moving = canary(json!({"currentStepIndex": 2}));
@@ -328,25 +356,46 @@ mod tests {
     fn full_promotion_also_lifts_a_manual_pause() {
         let mut rollout = canary(json!({"currentPodHash": "b", "stableRS": "a"}));
         rollout.spec.paused = true;
-        let patches = promote(&rollout, Promotion { full: true, ..Promotion::default() }).unwrap();
+        let patches = promote(
+            &rollout,
+            Promotion {
+                full: true,
+                ..Promotion::default()
+            },
+        )
+        .unwrap();
         assert_eq!(
             patches.combined(),
             Some(json!({"status": {"promoteFull": true}, "spec": {"paused": false}}))
         );
         let at_rest = canary(json!({"currentPodHash": "a", "stableRS": "a"}));
-        let patches = promote(&at_rest, Promotion { full: true, ..Promotion::default() }).unwrap();
+        let patches = promote(
+            &at_rest,
+            Promotion {
+                full: true,
+                ..Promotion::default()
+            },
+        )
+        .unwrap();
         assert_eq!(patches.combined(), None);
     }
 
     /// CLI-30
     #[test]
     fn skipping_needs_steps() {
-        let skip = Promotion { skip_current_step: true, ..Promotion::default() };
-        let blue_green = rollout(json!({"spec": {"strategy": {"blueGreen": {"activeService": "a"}}}}));
+        let skip = Promotion {
+            skip_current_step: true,
+            ..Promotion::default()
+        };
+        let blue_green =
+            rollout(json!({"spec": {"strategy": {"blueGreen": {"activeService": "a"}}}}));
         assert_eq!(promote(&blue_green, skip), Err(CommandError::SkipBlueGreen));
         let plain = rollout(json!({"spec": {"strategy": {"canary": {}}}}));
         assert_eq!(promote(&plain, skip), Err(CommandError::SkipWithoutSteps));
-        let both = Promotion { skip_all_steps: true, ..skip };
+        let both = Promotion {
+            skip_all_steps: true,
+            ..skip
+        };
         assert_eq!(promote(&plain, both), Err(CommandError::BothSkips));
     }
 
@@ -369,15 +418,25 @@ mod tests {
     /// CLI-32
     #[test]
     fn undo_takes_the_second_highest_revision_without_its_hash() {
-        let sets = [replica_set(9, "web:v9"), replica_set(10, "web:v10"), replica_set(2, "web:v2")];
+        let sets = [
+            replica_set(9, "web:v9"),
+            replica_set(10, "web:v10"),
+            replica_set(2, "web:v2"),
+        ];
         let current = json!({"spec": {"containers": [{"name": "web", "image": "web:v10"}]}});
         let Undo::Patch { patch, revision } = undo(&canary(json!({})), &current, &sets, 0).unwrap()
         else {
             panic!("nothing to undo");
         };
         assert_eq!(revision, 9);
-        assert_eq!(patch[0]["value"]["metadata"]["labels"], json!({"app": "web"}));
-        assert_eq!(patch[0]["value"]["spec"]["containers"][0]["image"], "web:v9");
+        assert_eq!(
+            patch[0]["value"]["metadata"]["labels"],
+            json!({"app": "web"})
+        );
+        assert_eq!(
+            patch[0]["value"]["spec"]["containers"][0]["image"],
+            "web:v9"
+        );
         assert_eq!(
             undo(&canary(json!({})), &current, &sets, 10),
             Ok(Undo::Skip { revision: 10 })
@@ -400,7 +459,10 @@ mod tests {
             "containers": [{"name": "web", "image": "a", "unknown": 1}],
         }}}});
         set_image(&mut object, "*", "b").unwrap();
-        assert_eq!(object["spec"]["template"]["spec"]["initContainers"][0]["image"], "b");
+        assert_eq!(
+            object["spec"]["template"]["spec"]["initContainers"][0]["image"],
+            "b"
+        );
         set_image(&mut object, "web", "c").unwrap();
         assert_eq!(
             object["spec"]["template"]["spec"]["containers"][0],

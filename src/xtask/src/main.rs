@@ -1,3 +1,34 @@
-//! The one entry point for whoever works on the project.
+//! The one entry point for whoever works on the project: `cargo xtask --help`.
 
-fn main() {}
+mod bench;
+mod check;
+mod stage;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, check and try Sluice", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything CI runs: format, lints, every ring of tests, licences, the demo.
+    Test(test::Options),
+    /// The quick part of it, for while you type: format, lints, pure tests.
+    Check,
+    /// Benchmarks: criterion for the core, then 200 canaries on the real control plane.
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Test(options) => test::run(&options),
+        Command::Check => check::run(),
+        Command::Bench(options) => bench::run(&options),
+    }
+}

@@ -1,25 +1,15 @@
-//! Rows of `list rollouts` and `list experiments` (CLI-23, CLI-25).
+//! The rows of `list rollouts` and `list experiments` (CLI-23, CLI-25).
 
 use jiff::Timestamp;
 use sluice_crds::duration::GoDuration;
-use sluice_crds::{Experiment, Rollout, Time};
+use sluice_crds::{Experiment, Rollout};
 
-use super::{age, created, set_weight, step, strategy};
+use super::build::strategy_word;
+use super::{age, weights};
 use crate::phase;
 
-/// Which columns are shown besides the usual ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Columns {
-    /// `--all-namespaces`: NAMESPACE first.
-    pub namespace: bool,
-    /// `--timestamps`: TIMESTAMP before the others, after NAMESPACE.
-    pub timestamp: bool,
-}
-
-/// One row: cells, each padded to the least width of its column.
-pub type Cells = Vec<String>;
-
-const ROLLOUTS: [(&str, usize); 9] = [
+/// Titles and least widths of `list rollouts`.
+pub const ROLLOUT_COLUMNS: [(&str, usize); 9] = [
     ("NAME", 10),
     ("STRATEGY", 9),
     ("STATUS", 12),
@@ -31,7 +21,8 @@ const ROLLOUTS: [(&str, usize); 9] = [
     ("AVAILABLE", 9),
 ];
 
-const EXPERIMENTS: [(&str, usize); 5] = [
+/// Titles and least widths of `list experiments`.
+pub const EXPERIMENT_COLUMNS: [(&str, usize); 5] = [
     ("NAME", 10),
     ("STATUS", 6),
     ("DURATION", 8),
@@ -39,119 +30,90 @@ const EXPERIMENTS: [(&str, usize); 5] = [
     ("AGE", 3),
 ];
 
-const NAMESPACE: usize = 9;
-const TIMESTAMP: usize = 20;
+/// Title and least width of the column that `--all-namespaces` puts first.
+pub const NAMESPACE_COLUMN: (&str, usize) = ("NAMESPACE", 9);
 
-/// The title line of `list rollouts`.
+/// Cells of a Rollout, in the order of [`ROLLOUT_COLUMNS`].
 #[must_use]
-pub fn rollout_titles(columns: Columns) -> Cells {
-    let titles = ROLLOUTS.map(|(title, _)| title.to_owned());
-    cells(columns, ["NAMESPACE", "TIMESTAMP"], titles, &ROLLOUTS)
-}
-
-/// One Rollout. Two rows that are equal but for the timestamp show nothing new.
-#[must_use]
-pub fn rollout(rollout: &Rollout, columns: Columns, now: Timestamp) -> Cells {
+pub fn rollout(rollout: &Rollout) -> Vec<String> {
     let status = rollout.status.clone().unwrap_or_default();
-    let canary = rollout.spec.canary().is_some();
-    let or_dash = |text: String| {
-        if canary && !text.is_empty() {
-            text
-        } else {
-            "-".to_owned()
-        }
-    };
-    let values = [
+    let shown = phase::shown(rollout);
+    let canary = rollout.spec.strategy.canary.is_some();
+    let step = weights::step(rollout);
+    vec![
         rollout.metadata.name.clone().unwrap_or_default(),
-        strategy(rollout).to_owned(),
-        phase::shown(rollout).phase.to_string(),
-        or_dash(step(rollout)),
-        or_dash(set_weight(rollout).to_string()),
+        strategy_word(rollout).to_owned(),
+        shown.phase.as_str().to_owned(),
+        if canary && !step.is_empty() {
+            step
+        } else {
+            "-".into()
+        },
+        if canary {
+            weights::set_weight(rollout).to_string()
+        } else {
+            "-".into()
+        },
         format!("{}/{}", status.ready_replicas, status.replicas),
         rollout.spec.replicas().to_string(),
         status.updated_replicas.to_string(),
         status.available_replicas.to_string(),
-    ];
-    let namespace = rollout.metadata.namespace.as_deref().unwrap_or("");
-    let at = Time::new(now).to_string();
-    cells(columns, [namespace, &at], values, &ROLLOUTS)
+    ]
 }
 
-/// The title line of `list experiments`.
+/// Cells of an Experiment, in the order of [`EXPERIMENT_COLUMNS`].
 #[must_use]
-pub fn experiment_titles(columns: Columns) -> Cells {
-    let titles = EXPERIMENTS.map(|(title, _)| title.to_owned());
-    cells(columns, ["NAMESPACE", "TIMESTAMP"], titles, &EXPERIMENTS)
-}
-
-/// One Experiment.
-#[must_use]
-pub fn experiment(experiment: &Experiment, columns: Columns, now: Timestamp) -> Cells {
+pub fn experiment(experiment: &Experiment, now: Timestamp) -> Vec<String> {
     let status = experiment.status.clone().unwrap_or_default();
-    let dash = || "-".to_owned();
-    let duration = &experiment.spec.duration;
-    let remaining = || {
-        let whole = duration.parse::<GoDuration>().ok()?.signed();
-        let end = status.available_at?.timestamp().checked_add(whole).ok()?;
-        (!status.phase.completed() && end > now).then(|| age::short(end.duration_since(now)))
-    };
-    let values = [
+    let duration = experiment.spec.duration.as_str();
+    let ends = status
+        .available_at
+        .filter(|_| !status.phase.completed())
+        .zip(duration.parse::<GoDuration>().ok())
+        .map(|(since, time)| since.timestamp().as_second() + time.as_secs() - now.as_second())
+        .filter(|left| *left > 0);
+    let created = experiment
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0);
+    vec![
         experiment.metadata.name.clone().unwrap_or_default(),
-        status.phase.to_string(),
+        status.phase.as_str().to_owned(),
         if duration.is_empty() {
-            dash()
+            "-".into()
         } else {
-            duration.clone()
+            duration.to_owned()
         },
-        remaining().unwrap_or_else(dash),
-        age::since(created(&experiment.metadata), now),
-    ];
-    let namespace = experiment.metadata.namespace.as_deref().unwrap_or("");
-    let at = Time::new(now).to_string();
-    cells(columns, [namespace, &at], values, &EXPERIMENTS)
+        ends.map_or_else(|| "-".into(), age::short),
+        age::since(created, now),
+    ]
 }
 
-fn cells<const N: usize>(
-    columns: Columns,
-    [namespace, timestamp]: [&str; 2],
-    values: [String; N],
-    widths: &[(&str, usize); N],
-) -> Cells {
-    let mut cells = Vec::with_capacity(N + 2);
-    if columns.namespace {
-        cells.push(format!("{namespace:NAMESPACE$}"));
-    }
-    if columns.timestamp {
-        cells.push(format!("{timestamp:TIMESTAMP$}"));
-    }
-    let padded = values.into_iter().zip(widths);
-    cells.extend(padded.map(|(value, (_, width))| format!("{value:width$}")));
-    cells
-}
-
-/// Aligns rows with two blanks between columns; the last column keeps its own padding.
+/// Lines of a table: cells padded to the least width of their column, then to its widest cell, two
+/// blanks between columns; the last cell keeps its padding to the least width.
 #[must_use]
-pub fn align(rows: &[Cells]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
-    for row in rows {
-        for (at, cell) in row.iter().enumerate() {
-            let width = cell.chars().count();
-            match widths.get_mut(at) {
-                Some(widest) => *widest = (*widest).max(width),
-                None => widths.push(width),
-            }
+pub fn table(columns: &[(&str, usize)], rows: &[Vec<String>]) -> Vec<String> {
+    let titles = columns
+        .iter()
+        .map(|(title, _)| (*title).to_owned())
+        .collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&titles).chain(rows).collect();
+    let mut widths: Vec<usize> = columns.iter().map(|(_, width)| *width).collect();
+    let last = widths.len().saturating_sub(1);
+    for row in &all {
+        for (width, cell) in widths.iter_mut().zip(row.iter()).take(last) {
+            *width = (*width).max(cell.chars().count());
         }
     }
-    let mut out = String::new();
-    for row in rows {
-        for (at, cell) in row.iter().enumerate() {
-            out.push_str(cell);
-            if at + 1 < row.len() {
-                let width = widths.get(at).copied().unwrap_or_default() + 2;
-                out.push_str(&" ".repeat(width - cell.chars().count()));
-            }
-        }
-        out.push('\n');
-    }
-    out
+    all.iter()
+        .map(|row| {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            cells.join("  ")
+        })
+        .collect()
 }

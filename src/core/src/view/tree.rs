@@ -1,376 +1,242 @@
-//! The text of `get rollout` and `get experiment` (CLI-9, CLI-14..17, CLI-22).
+//! The text of `get rollout` and `get experiment`, byte for byte what people and scripts are used to
+//! (CLI-9, CLI-14, CLI-15, CLI-20, CLI-22).
 
-use super::words::{Colour, phase_icon, pod_icon, set_icon, verdict_icon};
-use super::{AnalysisRunView, ExperimentView, ImageView, JobView, ReplicaSetView, RolloutView};
+use super::images::Image;
+use super::{ExperimentView, Health, Info, Kind, Node, Role, RolloutView};
 
-/// A piece of text; with a colour it is painted where colours are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The text.
-    pub text: String,
-    /// Its colour.
-    pub colour: Option<Colour>,
+/// Paints a part of the text; the plain text is `|text, _| text.to_owned()`.
+pub type Paint<'a> = &'a dyn Fn(&str, Colour) -> String;
+
+/// Colours by meaning (CLI-20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Waiting for something, or in between.
+    Waiting,
+    /// At work.
+    Working,
+    /// Wrong.
+    Bad,
+    /// Right.
+    Good,
+    /// Neither.
+    Plain,
 }
 
-impl Span {
-    fn plain(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            colour: None,
+impl Colour {
+    /// Of a status icon.
+    #[must_use]
+    pub fn of_icon(icon: char) -> Self {
+        match icon {
+            '◷' | '?' => Self::Waiting,
+            '◌' => Self::Working,
+            '⚠' | '✖' => Self::Bad,
+            '✔' => Self::Good,
+            _ => Self::Plain,
         }
     }
 
-    fn painted(text: impl Into<String>, colour: Colour) -> Self {
-        Self {
-            text: text.into(),
-            colour: Some(colour),
+    /// Of a role of a ReplicaSet.
+    #[must_use]
+    pub fn of_role(role: Role) -> Self {
+        match role {
+            Role::Canary => Self::Waiting,
+            Role::Preview | Role::Ping | Role::Pong => Self::Working,
+            Role::Stable | Role::Active => Self::Good,
         }
     }
-
-    fn icon(icon: &str) -> Self {
-        Self::painted(icon, Colour::of_icon(icon))
-    }
 }
 
-/// One line: cells, each of one or more pieces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    /// NAME, KIND, STATUS, AGE, INFO.
-    pub cells: [Vec<Span>; 5],
-}
-
-/// What comes before a line: its own branch, and what its children continue with.
-struct Branch<'a> {
-    own: &'a str,
-    below: &'a str,
-}
-
-const ROOT: Branch<'static> = Branch { own: "", below: "" };
-
-/// Blanks between columns.
-const GAP: usize = 2;
-
-/// Columns of the label in the header.
-const LABEL: usize = 17;
-
-/// The whole text of `get rollout`; `paint` adds colours.
+/// The header and the tree of a Rollout.
 #[must_use]
-pub fn render(view: &RolloutView, paint: bool) -> String {
-    let mut out = header(view, paint);
-    out.push('\n');
-    out.push_str(&table(&rows(view), paint));
-    out
-}
-
-/// The whole text of `get experiment`; `paint` adds colours.
-#[must_use]
-pub fn render_experiment(view: &ExperimentView, paint: bool) -> String {
-    let mut lines = Lines {
-        out: String::new(),
-        paint,
-    };
-    lines.field("Name:", &view.name);
-    lines.field("Namespace:", &view.namespace);
-    lines.status(verdict_icon(&view.status), &view.status);
-    if !view.message.is_empty() {
-        lines.field("Message:", &view.message);
-    }
-    lines.images(&view.images);
-    lines.out.push('\n');
-    let mut rows = vec![title()];
-    experiment_rows(view, &ROOT, &mut rows);
-    lines.out.push_str(&table(&rows, paint));
-    lines.out
-}
-
-/// The lines above the tree.
-#[must_use]
-pub fn header(view: &RolloutView, paint: bool) -> String {
-    let mut lines = Lines {
-        out: String::new(),
-        paint,
-    };
-    lines.field("Name:", &view.name);
-    lines.field("Namespace:", &view.namespace);
-    lines.status(phase_icon(&view.phase.phase), view.phase.phase.as_str());
-    if !view.phase.message.is_empty() {
-        lines.field("Message:", &view.phase.message);
-    }
-    lines.field("Strategy:", view.strategy);
+pub fn rollout(view: &RolloutView, paint: Paint<'_>) -> String {
+    let mut text = String::new();
+    line(&mut text, "Name:", &view.name);
+    line(&mut text, "Namespace:", &view.namespace);
+    health(&mut text, &view.health, &view.message, paint);
+    line(&mut text, "Strategy:", view.strategy);
     if let Some(canary) = &view.canary {
-        lines.field("  Step:", &canary.step);
-        lines.field("  SetWeight:", &canary.set_weight.to_string());
-        lines.field("  ActualWeight:", &canary.actual_weight.to_string());
+        line(&mut text, "  Step:", &canary.step);
+        line(&mut text, "  SetWeight:", canary.set_weight);
+        line(&mut text, "  ActualWeight:", canary.actual_weight);
     }
-    lines.images(&view.images);
-    lines.out.push_str("Replicas:\n");
-    let replicas = &view.replicas;
-    lines.field("  Desired:", &replicas.desired.to_string());
-    lines.field("  Current:", &replicas.current.to_string());
-    lines.field("  Updated:", &replicas.updated.to_string());
-    lines.field("  Ready:", &replicas.ready.to_string());
-    lines.field("  Available:", &replicas.available.to_string());
-    lines.out
+    images(&mut text, &view.images, paint);
+    text.push_str("Replicas:\n");
+    line(&mut text, "  Desired:", view.desired);
+    line(&mut text, "  Current:", view.current);
+    line(&mut text, "  Updated:", view.updated);
+    line(&mut text, "  Ready:", view.ready);
+    line(&mut text, "  Available:", view.available);
+    text.push('\n');
+    text.push_str(&render(&view.tree, paint));
+    text
 }
 
-struct Lines {
-    out: String,
-    paint: bool,
-}
-
-impl Lines {
-    fn field(&mut self, label: &str, value: &str) {
-        self.out.push_str(&format!("{label:LABEL$}{value}\n"));
-    }
-
-    fn status(&mut self, icon: &str, word: &str) {
-        let icon = text_of(&Span::icon(icon), self.paint);
-        self.field("Status:", &format!("{icon} {word}"));
-    }
-
-    fn images(&mut self, images: &[ImageView]) {
-        for (at, image) in images.iter().enumerate() {
-            let tags: Vec<String> = image
-                .tags
-                .iter()
-                .map(|tag| text_of(&Span::painted(&*tag.word, tag.colour()), self.paint))
-                .collect();
-            let tags = if tags.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", tags.join(", "))
-            };
-            let label = if at == 0 { "Images:" } else { "" };
-            self.field(label, &format!("{}{tags}", image.image));
-        }
-    }
-}
-
-/// The lines of the tree, the title line first.
+/// The header and the tree of an Experiment.
 #[must_use]
-pub fn rows(view: &RolloutView) -> Vec<Row> {
-    let icon = phase_icon(&view.phase.phase);
-    let mut rows = vec![title()];
-    rows.push(Row {
-        cells: [
-            vec![Span::plain(format!("⟳ {}", view.name))],
-            vec![Span::plain("Rollout")],
-            vec![
-                Span::icon(icon),
-                Span::plain(format!(" {}", view.phase.phase)),
-            ],
-            vec![Span::plain(&*view.age)],
-            Vec::new(),
-        ],
-    });
-    each(&view.revisions, &ROOT, |revision, branch| {
-        let name = format!("{}# revision:{}", branch.own, revision.number);
-        let mut row = Row::default();
-        row.cells[0] = vec![Span::plain(name)];
-        row.cells[2] = vec![Span::plain(" ")];
-        rows.push(row);
-        let children = revision
-            .replica_sets
+pub fn experiment(view: &ExperimentView, paint: Paint<'_>) -> String {
+    let mut text = String::new();
+    line(&mut text, "Name:", &view.name);
+    line(&mut text, "Namespace:", &view.namespace);
+    health(&mut text, &view.health, &view.message, paint);
+    images(&mut text, &view.images, paint);
+    text.push('\n');
+    text.push_str(&render(&view.tree, paint));
+    text
+}
+
+fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
+    text.push_str(&format!("{label:<17}{value}\n"));
+}
+
+fn health(text: &mut String, health: &Health, message: &str, paint: Paint<'_>) {
+    let icon = paint(&health.icon.to_string(), Colour::of_icon(health.icon));
+    line(text, "Status:", format_args!("{icon} {}", health.word));
+    if !message.is_empty() {
+        line(text, "Message:", message);
+    }
+}
+
+fn images(text: &mut String, images: &[Image], paint: Paint<'_>) {
+    for (index, image) in images.iter().enumerate() {
+        let tags: Vec<String> = image
+            .tags
             .iter()
-            .map(Child::Set)
-            .chain(revision.experiments.iter().map(Child::Experiment))
-            .chain(revision.analysis_runs.iter().map(Child::Run));
-        let children: Vec<Child<'_>> = children.collect();
-        each(&children, branch, |child, branch| {
-            child.rows(branch, &mut rows)
-        });
-    });
-    rows
+            .map(|tag| paint(tag, Colour::of_tag(tag)))
+            .collect();
+        let painted = Image {
+            image: image.image.clone(),
+            tags,
+        };
+        line(text, if index == 0 { "Images:" } else { "" }, painted);
+    }
 }
 
-enum Child<'a> {
-    Set(&'a ReplicaSetView),
-    Experiment(&'a ExperimentView),
-    Run(&'a AnalysisRunView),
-}
-
-impl Child<'_> {
-    fn rows(&self, branch: &Branch<'_>, rows: &mut Vec<Row>) {
-        match self {
-            Self::Set(set) => set_rows(set, branch, rows),
-            Self::Experiment(experiment) => experiment_rows(experiment, branch, rows),
-            Self::Run(run) => run_rows(run, branch, rows),
+impl Colour {
+    fn of_tag(tag: &str) -> Self {
+        match tag {
+            "canary" => Self::Waiting,
+            "preview" | "ping" | "pong" => Self::Working,
+            "stable" | "active" => Self::Good,
+            _ => Self::Plain,
         }
     }
 }
 
-/// Calls `draw` for each item with the branch that leads to it.
-fn each<T>(items: &[T], parent: &Branch<'_>, mut draw: impl FnMut(&T, &Branch<'_>)) {
-    for (at, item) in items.iter().enumerate() {
-        let last = at + 1 == items.len();
-        let (own, below) = if last {
+/// A cell: what it looks like and how wide that is on the screen. All icons are one column wide.
+struct Cell {
+    painted: String,
+    width: usize,
+}
+
+impl Cell {
+    fn plain(text: impl Into<String>) -> Self {
+        let painted = text.into();
+        Self {
+            width: painted.chars().count(),
+            painted,
+        }
+    }
+}
+
+/// The table of a tree, header included.
+#[must_use]
+pub fn render(root: &Node, paint: Paint<'_>) -> String {
+    let header = ["NAME", "KIND", "STATUS", "AGE", "INFO"].map(Cell::plain);
+    let mut rows = vec![header];
+    rows_of(root, "", "", paint, &mut rows);
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let last = row.len() - 1;
+        for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
+            text.push_str(&cell.painted);
+            if index < last {
+                text.extend(std::iter::repeat_n(' ', width - cell.width + 2));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `here` stands before this row's icon, `below` before what is drawn under it.
+fn rows_of(node: &Node, here: &str, below: &str, paint: Paint<'_>, rows: &mut Vec<[Cell; 5]>) {
+    let plain = format!("{here}{} {}", node.kind.icon(), node.name);
+    let name = paint(&node.name, name_colour(node));
+    let status = match &node.health {
+        None => Cell::plain(" "),
+        Some(health) => Cell {
+            width: health.word.chars().count() + 2,
+            painted: format!(
+                "{} {}",
+                paint(&health.icon.to_string(), Colour::of_icon(health.icon)),
+                health.word
+            ),
+        },
+    };
+    let info: Vec<String> = node
+        .info
+        .iter()
+        .map(|info| match info {
+            Info::Role(role) => paint(role.word(), Colour::of_role(*role)),
+            Info::Text(text) => text.clone(),
+        })
+        .collect();
+    rows.push([
+        Cell {
+            width: plain.chars().count(),
+            painted: format!("{here}{} {name}", node.kind.icon()),
+        },
+        Cell::plain(node.kind.word()),
+        status,
+        Cell::plain(node.age.clone()),
+        Cell::plain(info.join(",")),
+    ]);
+    let last = node.children.len().saturating_sub(1);
+    for (index, child) in node.children.iter().enumerate() {
+        let (branch, bar) = if index == last {
             ("└──", "   ")
         } else {
             ("├──", "│  ")
         };
-        let (own, below) = (
-            format!("{}{own}", parent.below),
-            format!("{}{below}", parent.below),
-        );
-        draw(
-            item,
-            &Branch {
-                own: &own,
-                below: &below,
-            },
+        rows_of(
+            child,
+            &format!("{below}{branch}"),
+            &format!("{below}{bar}"),
+            paint,
+            rows,
         );
     }
 }
 
-fn title() -> Row {
-    Row {
-        cells: ["NAME", "KIND", "STATUS", "AGE", "INFO"].map(|text| vec![Span::plain(text)]),
-    }
-}
-
-fn row(
-    name: Vec<Span>,
-    kind: &str,
-    (icon, status): (&str, &str),
-    age: &str,
-    info: Vec<Vec<Span>>,
-) -> Row {
-    let mut parts = Vec::new();
-    for part in info {
-        if !parts.is_empty() {
-            parts.push(Span::plain(","));
-        }
-        parts.extend(part);
-    }
-    let status = vec![Span::icon(icon), Span::plain(format!(" {status}"))];
-    Row {
-        cells: [
-            name,
-            vec![Span::plain(kind)],
-            status,
-            vec![Span::plain(age)],
-            parts,
-        ],
-    }
-}
-
-fn set_rows(set: &ReplicaSetView, branch: &Branch<'_>, rows: &mut Vec<Row>) {
-    let mut info: Vec<Vec<Span>> = set
-        .roles
-        .iter()
-        .map(|role| vec![Span::painted(role.word(), role.colour())])
-        .collect();
-    if let Some(delay) = &set.delay {
-        info.push(vec![Span::plain(format!("delay:{delay}"))]);
-    }
-    let name = Span {
-        text: set.name.clone(),
-        colour: set.roles.first().map(|role| role.colour()),
-    };
-    rows.push(row(
-        vec![Span::plain(format!("{}⧉ ", branch.own)), name],
-        "ReplicaSet",
-        (set_icon(set.status), set.status),
-        &set.age,
-        info,
-    ));
-    each(&set.pods, branch, |pod, branch| {
-        let mut info = vec![vec![Span::plain(format!(
-            "ready:{}/{}",
-            pod.ready, pod.containers
-        ))]];
-        if pod.restarts > 0 {
-            info.push(vec![Span::plain(format!("restarts:{}", pod.restarts))]);
-        }
-        rows.push(row(
-            vec![Span::plain(format!("{}□ {}", branch.own, pod.name))],
-            "Pod",
-            (pod_icon(&pod.status), &pod.status),
-            &pod.age,
-            info,
-        ));
-    });
-}
-
-fn experiment_rows(view: &ExperimentView, branch: &Branch<'_>, rows: &mut Vec<Row>) {
-    rows.push(row(
-        verdict_name(branch, "Σ", &view.name, &view.status),
-        "Experiment",
-        (verdict_icon(&view.status), &view.status),
-        &view.age,
-        Vec::new(),
-    ));
-    let sets = view.replica_sets.iter().map(Child::Set);
-    let children: Vec<Child<'_>> = sets
-        .chain(view.analysis_runs.iter().map(Child::Run))
-        .collect();
-    each(&children, branch, |child, branch| child.rows(branch, rows));
-}
-
-fn run_rows(run: &AnalysisRunView, branch: &Branch<'_>, rows: &mut Vec<Row>) {
-    let counts = ["✔", "✖", "?", "⚠"].into_iter().zip(run.counts);
-    let info = counts
-        .filter(|(_, count)| *count > 0)
-        .map(|(icon, count)| vec![Span::icon(icon), Span::plain(format!(" {count}"))])
-        .collect();
-    rows.push(row(
-        verdict_name(branch, "α", &run.name, &run.status),
-        "AnalysisRun",
-        (verdict_icon(&run.status), &run.status),
-        &run.age,
-        info,
-    ));
-    each(&run.jobs, branch, |job: &JobView, branch| {
-        rows.push(row(
-            verdict_name(branch, "⊞", &job.name, &job.status),
-            "Job",
-            (verdict_icon(&job.status), &job.status),
-            &job.age,
-            Vec::new(),
-        ));
-    });
-}
-
-fn verdict_name(branch: &Branch<'_>, icon: &str, name: &str, status: &str) -> Vec<Span> {
-    vec![
-        Span::plain(format!("{}{icon} ", branch.own)),
-        Span::painted(name, Colour::of_name(status)),
-    ]
-}
-
-fn text_of(span: &Span, paint: bool) -> String {
-    match span.colour.filter(|_| paint) {
-        Some(colour) => colour.paint(&span.text),
-        None => span.text.clone(),
-    }
-}
-
-/// Aligns the lines: every column as wide as its widest cell, the last one as it is. Every
-/// character takes one column: names are ASCII, and so wide are the icons.
-#[must_use]
-pub fn table(rows: &[Row], paint: bool) -> String {
-    let width = |cell: &[Span]| {
-        cell.iter()
-            .map(|span| span.text.chars().count())
-            .sum::<usize>()
-    };
-    let mut widths = [0; 5];
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(&row.cells) {
-            *widest = (*widest).max(width(cell));
-        }
-    }
-    let mut out = String::new();
-    for row in rows {
-        for (at, (cell, widest)) in row.cells.iter().zip(widths).enumerate() {
-            for span in cell {
-                out.push_str(&text_of(span, paint));
-            }
-            if at + 1 < row.cells.len() {
-                out.push_str(&" ".repeat(widest - width(cell) + GAP));
+/// A ReplicaSet takes the colour of its first role; runs, experiments and jobs that are at work are
+/// marked by theirs.
+fn name_colour(node: &Node) -> Colour {
+    match node.kind {
+        Kind::ReplicaSet => node
+            .info
+            .iter()
+            .find_map(|info| match info {
+                Info::Role(role) => Some(Colour::of_role(*role)),
+                Info::Text(_) => None,
+            })
+            .unwrap_or(Colour::Plain),
+        Kind::AnalysisRun | Kind::Experiment | Kind::Job => {
+            let word = node
+                .health
+                .as_ref()
+                .map_or("", |health| health.word.as_str());
+            if matches!(word, "Pending" | "Running") {
+                Colour::Working
+            } else {
+                Colour::Plain
             }
         }
-        out.push('\n');
+        Kind::Rollout | Kind::Revision | Kind::Pod => Colour::Plain,
     }
-    out
 }

@@ -1,0 +1,380 @@
+//! Verbs and flags, as users of the peer's plugin know them (CLI-2, CLI-4).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Manage rollouts: watch them, promote, abort, retry, undo.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl argo rollouts",
+    bin_name = "kubectl argo rollouts",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  kubectl argo rollouts get rollout guestbook --watch\n  kubectl argo rollouts set image guestbook web=nginx:1.28-alpine\n  kubectl argo rollouts promote guestbook\n  kubectl argo rollouts demo"
+)]
+pub struct Cli {
+    /// Which cluster, and as whom.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct Global {
+    /// User to impersonate
+    #[arg(long = "as", global = true, hide = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to impersonate; can be given several times
+    #[arg(long, global = true, hide = true, value_name = "GROUP")]
+    pub as_group: Vec<String>,
+    /// UID to impersonate
+    #[arg(long, global = true, hide = true, value_name = "UID")]
+    pub as_uid: Option<String>,
+    /// Accepted for compatibility; nothing is cached on disk
+    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Certificate file of the cluster's authority
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub certificate_authority: Option<PathBuf>,
+    /// Client certificate file
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub client_certificate: Option<PathBuf>,
+    /// Client key file
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// Cluster of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Ask for uncompressed answers
+    #[arg(long, global = true, hide = true)]
+    pub disable_compression: bool,
+    /// Do not verify the server's certificate
+    #[arg(long, global = true, hide = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// Path of the kubeconfig
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace; by default that of the context
+    #[arg(long, short = 'n', global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Longest time for one request, such as 10s; 0 is without end
+    #[arg(long, global = true, default_value = "0", value_name = "TIME")]
+    pub request_timeout: String,
+    /// Address of the API server
+    #[arg(long, short = 's', global = true, hide = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Name to verify the server's certificate with
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// Bearer token
+    #[arg(long, global = true, hide = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// User of the kubeconfig
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Log level: debug, info, warn, error
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    pub loglevel: String,
+    /// Log level of the Kubernetes client
+    #[arg(
+        long,
+        short = 'v',
+        global = true,
+        default_value = "0",
+        hide = true,
+        value_name = "N"
+    )]
+    pub kloglevel: String,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Abort an update: all traffic and pods go back to the stable version
+    #[command(after_help = "Example:\n  kubectl argo rollouts abort guestbook")]
+    Abort(Names),
+    /// Print a shell completion script
+    Completion(Completion),
+    /// Play a rollout on a cluster inside this process: no Kubernetes needed
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts demo\n  kubectl argo rollouts demo rollback --speed 4\n  kubectl argo rollouts demo bluegreen --until-done"
+    )]
+    Demo(Demo),
+    /// Show one rollout or experiment as a tree
+    #[command(subcommand, arg_required_else_help = true)]
+    Get(Get),
+    /// Validate manifests without a cluster
+    #[command(after_help = "Example:\n  kubectl argo rollouts lint -f rollout.yaml")]
+    Lint(Lint),
+    /// List rollouts or experiments
+    #[command(subcommand, arg_required_else_help = true)]
+    List(List),
+    /// Hold a rollout where it is
+    #[command(after_help = "Example:\n  kubectl argo rollouts pause guestbook")]
+    Pause(Names),
+    /// Let a paused rollout go on, or skip what is left with --full
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts promote guestbook\n  kubectl argo rollouts promote guestbook --full"
+    )]
+    Promote(Promote),
+    /// Restart the pods of a rollout, a few at a time
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts restart guestbook\n  kubectl argo rollouts restart guestbook --in 10m"
+    )]
+    Restart(Restart),
+    /// Start an aborted update, or a finished experiment, anew
+    #[command(subcommand, arg_required_else_help = true)]
+    Retry(Retry),
+    /// Change a field of a rollout
+    #[command(subcommand, arg_required_else_help = true)]
+    Set(Set),
+    /// Print the state of a rollout and wait until it is healthy or degraded
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts status guestbook\n  kubectl argo rollouts status guestbook --timeout 60s\n\nThe exit code is 0 when healthy, 1 when degraded or after the timeout."
+    )]
+    Status(Status),
+    /// End a running analysis run or experiment
+    #[command(subcommand, arg_required_else_help = true)]
+    Terminate(Terminate),
+    /// Go back to an earlier revision
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts undo guestbook\n  kubectl argo rollouts undo guestbook --to-revision 3"
+    )]
+    Undo(Undo),
+    /// Print the version
+    Version(Version),
+}
+
+/// One or more names; the first failure ends the verb.
+#[derive(Debug, Args)]
+pub struct Names {
+    /// Names
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// `completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// bash, zsh, fish or powershell
+    pub shell: String,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The story to play
+    #[arg(value_enum, default_value = "canary")]
+    pub story: Story,
+    /// End by itself when the story has ended; the exit code says whether it ended as it should
+    #[arg(long)]
+    pub until_done: bool,
+    /// How much faster than real time
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub speed: f64,
+    /// Do not use colours
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// Stories of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Story {
+    /// A canary that passes its analysis and is promoted
+    Canary,
+    /// A canary whose error rate rises with its weight: the analysis aborts it
+    Rollback,
+    /// Blue-green with a promotion by hand
+    Bluegreen,
+}
+
+/// `get`.
+#[derive(Debug, Subcommand)]
+pub enum Get {
+    /// A rollout with its ReplicaSets, pods, analysis runs and experiments
+    #[command(visible_aliases = ["ro", "rollouts"], after_help = "Example:\n  kubectl argo rollouts get rollout guestbook --watch")]
+    Rollout(GetRollout),
+    /// An experiment with its ReplicaSets, pods and analysis runs
+    #[command(visible_aliases = ["exp", "experiments"])]
+    Experiment(GetExperiment),
+}
+
+/// `get rollout`.
+#[derive(Debug, Args)]
+pub struct GetRollout {
+    /// Name
+    pub name: String,
+    /// Draw it again whenever something changes
+    #[arg(long, short = 'w')]
+    pub watch: bool,
+    /// Do not use colours
+    #[arg(long)]
+    pub no_color: bool,
+    /// End the watch after this many seconds, with exit code 1; 0 is without end
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub timeout_seconds: u64,
+}
+
+/// `get experiment`.
+#[derive(Debug, Args)]
+pub struct GetExperiment {
+    /// Name
+    pub name: String,
+    /// Draw it again whenever something changes
+    #[arg(long, short = 'w')]
+    pub watch: bool,
+    /// Do not use colours
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// `lint`.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// YAML or JSON file with any number of documents
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub filename: PathBuf,
+}
+
+/// `list`.
+#[derive(Debug, Subcommand)]
+pub enum List {
+    /// Rollouts of a namespace, a line each
+    #[command(visible_aliases = ["ro", "rollout"])]
+    Rollouts(ListRollouts),
+    /// Experiments of a namespace, a line each
+    #[command(visible_aliases = ["exp", "experiment"])]
+    Experiments(ListExperiments),
+}
+
+/// `list rollouts`.
+#[derive(Debug, Args)]
+pub struct ListRollouts {
+    /// Only the rollout of this name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// All namespaces
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+    /// Print a line whenever something changes
+    #[arg(long, short = 'w')]
+    pub watch: bool,
+    /// With the time of each line
+    #[arg(long)]
+    pub timestamps: bool,
+}
+
+/// `list experiments`.
+#[derive(Debug, Args)]
+pub struct ListExperiments {
+    /// All namespaces
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+}
+
+/// `promote`.
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// Name
+    pub name: String,
+    /// Skip analysis, pauses and steps
+    #[arg(long)]
+    pub full: bool,
+    /// Skip the current step (deprecated)
+    #[arg(long, short = 'c', hide = true)]
+    pub skip_current_step: bool,
+    /// Skip all steps (deprecated)
+    #[arg(long, short = 'a', hide = true)]
+    pub skip_all_steps: bool,
+}
+
+/// `restart`.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Name
+    pub name: String,
+    /// Begin after this time, such as 30s, 5m or 1h30m
+    #[arg(long = "in", short = 'i', default_value = "", value_name = "TIME")]
+    pub delay: String,
+}
+
+/// `retry`.
+#[derive(Debug, Subcommand)]
+pub enum Retry {
+    /// Start an aborted update anew
+    #[command(visible_aliases = ["ro", "rollouts"])]
+    Rollout(Names),
+    /// Run an experiment again
+    #[command(visible_aliases = ["exp", "experiments"])]
+    Experiment(Names),
+}
+
+/// `set`.
+#[derive(Debug, Subcommand)]
+pub enum Set {
+    /// Change the image of a container; `*` is all of them
+    #[command(
+        after_help = "Example:\n  kubectl argo rollouts set image guestbook web=nginx:1.28-alpine"
+    )]
+    Image(SetImage),
+}
+
+/// `set image`.
+#[derive(Debug, Args)]
+pub struct SetImage {
+    /// Name
+    pub name: String,
+    /// CONTAINER=IMAGE
+    #[arg(value_name = "CONTAINER=IMAGE")]
+    pub image: String,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Name
+    pub name: String,
+    /// Wait until it is healthy or degraded
+    #[arg(long, short = 'w', default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    pub watch: bool,
+    /// Longest time to wait, such as 60s; 0 is without end
+    #[arg(long, short = 't', default_value = "0", value_name = "TIME")]
+    pub timeout: String,
+}
+
+/// `terminate`.
+#[derive(Debug, Subcommand)]
+pub enum Terminate {
+    /// End a running analysis run
+    #[command(visible_aliases = ["ar", "analysisruns"])]
+    Analysisrun(Names),
+    /// End a running experiment
+    #[command(visible_aliases = ["exp", "experiments"])]
+    Experiment(Names),
+}
+
+/// `undo`.
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// Name
+    pub name: String,
+    /// Revision to go back to; 0 is the one before the current
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub to_revision: i64,
+}
+
+/// `version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// Only the version
+    #[arg(long)]
+    pub short: bool,
+}

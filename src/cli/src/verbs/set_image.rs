@@ -1,0 +1,53 @@
+//! `set image` (CLI-33).
+
+use kube::api::{Api, DynamicObject, PostParams};
+use sluice_core::commands;
+use sluice_crds::Rollout;
+
+use super::workload;
+use crate::client::Session;
+use crate::failure::Failure;
+use crate::output;
+
+/// How often a conflict is tried again.
+const ATTEMPTS: u32 = 5;
+
+/// Reads the whole object, changes the image, writes it back.
+///
+/// # Errors
+/// When no container has that name, or the API server refuses.
+pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Failure> {
+    let (container, image) = match argument.split('=').collect::<Vec<_>>()[..] {
+        [container, image] if !container.is_empty() && !image.is_empty() => (container, image),
+        _ => {
+            return Err(Failure::message(format_args!(
+                "{argument:?} is not CONTAINER=IMAGE, such as web=nginx:1.28-alpine"
+            )));
+        }
+    };
+    let api: Api<Rollout> = Api::namespaced(session.client.clone(), &session.namespace);
+    let rollout = api.get(name).await?;
+    let workload = workload::of(session, &rollout)?;
+    let mut attempt = 1;
+    loop {
+        let mut object = serde_json::to_value(workload.api.get(&workload.name).await?)?;
+        commands::set_image(&mut object, container, image)?;
+        let object: DynamicObject = serde_json::from_value(object)?;
+        match workload
+            .api
+            .replace(&workload.name, &PostParams::default(), &object)
+            .await
+        {
+            Ok(_) => break,
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    output::line(format_args!(
+        "{} \"{}\" image updated",
+        workload.kind, workload.name
+    ));
+    Ok(())
+}
