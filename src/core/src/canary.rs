@@ -150,6 +150,11 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     if let Some(index) = stable.filter(|index| Some(*index) != new) {
         let to = stable_count(pass, index);
+        let to = if pass.ctx.basic() {
+            to
+        } else {
+            pass.keep_available(index, to)
+        };
         if pass.resize(index, to) {
             return true;
         }
@@ -181,6 +186,11 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         } else {
             to
         }
+    };
+    let to = if pass.ctx.basic() {
+        to
+    } else {
+        pass.keep_available(index, to)
     };
     pass.resize(index, to)
 }
@@ -262,6 +272,11 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             // A superseded canary gets its delay like an old stable (SE-9).
             history::delayed_size(pass, index, spec, &mut kept)
         };
+        let to = if pass.ctx.basic() {
+            to
+        } else {
+            pass.keep_available(index, to)
+        };
         resized |= pass.resize(index, to);
         budget -= i64::from(spec - to);
     }
@@ -316,9 +331,8 @@ fn conclude(pass: &mut Pass<'_, '_>) -> Flow {
     let count = pass.ctx.step_count();
     let steps_done = (count > 0).then_some(count);
     let in_window = revision::within_window(pass.ctx, pass.view);
-    if pass.read().promote_full || in_window {
+    if (pass.read().promote_full || in_window) && !pass.aborted() {
         pass.pauses.clear();
-        pass.forget_abort = true;
         pass.next.current_step_index = steps_done;
     }
     let held = pass.unproven && pass.read().promote_full || unproven_end(pass);

@@ -81,11 +81,14 @@ fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<us
         return point(pass, service, &hash); // not readable: says why
     };
     let right = view.pod_hash() == set.hash;
-    let ready = if view.managed_by.is_some() {
-        set.available > 0
-    } else {
-        set.fully_available()
-    };
+    // Scaled to zero, there is nothing to wait for.
+    let empty = pass.ctx.replicas == 0 && set.spec == 0;
+    let ready = empty
+        || if view.managed_by.is_some() {
+            set.available > 0
+        } else {
+            set.fully_available()
+        };
     let (hash, name) = (set.hash.clone(), set.name.clone());
     if ready || (right && view.managed_by.is_some()) {
         return point(pass, service, &hash);

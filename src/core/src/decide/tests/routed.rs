@@ -1,46 +1,9 @@
 //! Canaries with traffic routing.
 
 use expect_test::expect;
-use serde_json::json;
 
-use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, pause, rollout, scale, weight};
-
-fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
-    rollout
-        .routed(json!({ "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } }))
-        .strategy(|c| {
-            c.canary_service = "web-canary".to_owned();
-            c.stable_service = "web-stable".to_owned();
-        })
-}
-
-fn deployed(rollout: RolloutBuilder) -> World {
-    let mut world = World::new(rollout);
-    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": [
-        { "destination": { "host": "web-canary" } }, { "destination": { "host": "web-stable" } } ] } ] } });
-    world
-        .references
-        .virtual_services
-        .insert("web".to_owned(), Some(vs));
-    world.settle();
-    world.told();
-    world.sizes.clear();
-    world
-}
-
-fn traced(world: &mut World) -> String {
-    let plan = world.settle();
-    let mut text = world.told().join("\n");
-    text.push_str(&format!("\n{}", world.line()));
-    for why in &plan.why {
-        text.push_str(&format!(
-            "\nwaits: {:?} {} {}",
-            why.reason, why.object, why.message
-        ));
-    }
-    text
-}
+use super::{deployed, istio, traced};
+use crate::testing::{pause, rollout, scale, weight};
 
 /// CTL-64, CTL-154, TRF-11
 #[test]
