@@ -46,12 +46,15 @@ pub struct World {
 
 impl World {
     /// A simulated cluster. Needs a paused current-thread runtime, so that hours pass at once.
-    #[must_use]
-    pub fn simulated(seed: u64, pods: &[PodRule]) -> Self {
+    ///
+    /// # Errors
+    /// When our own definitions cannot be installed.
+    pub fn simulated(seed: u64, pods: &[PodRule]) -> Result<Self> {
         let started = Timestamp::from_second(1_800_000_000).unwrap_or_default();
         let clock = Clock::tokio_at(started);
         let cluster =
             Cluster::new(ClusterOptions { seed, clock: clock.clone(), ..ClusterOptions::default() });
+        cluster.install_definitions().map_err(|error| anyhow!("{error:?}"))?;
         let control: ControlPlane = cluster.start();
         let options = KubeletOptions {
             rules: kubelet_rules(pods),
@@ -75,7 +78,7 @@ impl World {
         };
         world.watch_traffic(cluster.clone());
         world.cluster = Some(cluster);
-        world
+        Ok(world)
     }
 
     /// A namespace of a real control plane; its node is the caller's.
@@ -147,7 +150,9 @@ impl World {
             clock: Arc::clone(&self.clock),
             namespace: (self.ring == Ring::Real).then(|| self.namespace.clone()),
             on_plan: Some(Arc::new(move |seen: &Observed, plan: &Plan| {
-                let _ = (seen, plan, &broken);
+                for violation in sluice_core::invariants::check(seen, plan) {
+                    note(&broken, violation.to_string());
+                }
             })),
             ..Config::default()
         };
