@@ -324,7 +324,7 @@ fn promotion_run(pass: &mut Pass<'_, '_>, kind: Kind) -> (Option<Current>, bool)
             let ready = match blue_green.preview_replica_count {
                 Some(count) => pass
                     .new_set()
-                    .is_some_and(|set| set.spec == count && set.available == count),
+                    .is_some_and(|set| set.spec >= count && set.available >= count),
                 None => saturated,
             };
             pass.read().stable_rs == new
