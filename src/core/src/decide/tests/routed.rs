@@ -275,7 +275,9 @@ fn unconfirmed_weights_are_waited_for() {
 /// CTL-96: scaled to zero, weights are no obstacle.
 #[test]
 fn steps_go_on_without_pods() {
-    let mut world = deployed(istio(rollout("web").replicas(0).canary([weight(50), pause()])));
+    let mut world = deployed(istio(
+        rollout("web").replicas(0).canary([weight(50), pause()]),
+    ));
     world.set_image("web:v2");
     world.settle();
     assert_eq!(world.now_status().current_step_index, Some(1));
