@@ -32,6 +32,7 @@ pub mod templates;
 pub mod time;
 pub mod validate;
 mod wire;
+pub mod yaml;
 
 pub use analysis::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate};
 pub use experiment::Experiment;

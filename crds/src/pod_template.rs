@@ -3,6 +3,7 @@
 //! Typed pod templates lose members that a newer API server knows, and take many times the memory.
 //! A template is therefore kept as one compact text, shared between clones.
 
+mod affinity;
 pub(crate) mod defaults;
 pub(crate) mod encode;
 mod equality;
@@ -175,7 +176,57 @@ impl JsonSchema for RawPodTemplate {
         "PodTemplate".into()
     }
 
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        crate::wire::any_object(generator)
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let schema = crate::yaml::pod_template();
+        schemars::Schema::try_from(schema).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// D2: nothing is lost, and equal JSON is equal text.
+        #[test]
+        fn keeps_everything(value in any_json()) {
+            let template: RawPodTemplate = serde_json::from_value(value.clone()).unwrap();
+            let back = serde_json::to_value(&template).unwrap();
+            prop_assert_eq!(&back, &if value.is_null() { json!({}) } else { value });
+            let text = serde_json::to_string_pretty(&back).unwrap();
+            prop_assert_eq!(serde_json::from_str::<RawPodTemplate>(&text).unwrap(), template);
+        }
+    }
+
+    /// Reading labels takes no offence at what else is there.
+    #[test]
+    fn labels_and_changes() {
+        let template = RawPodTemplate::new(&json!({ "metadata": { "labels": null }, "x": 1 }));
+        assert_eq!(template.labels(), BTreeMap::new());
+        let labelled = template.with_label("app", "web");
+        assert_eq!(
+            labelled.labels().get("app").map(String::as_str),
+            Some("web")
+        );
+        assert_eq!(labelled.value()["x"], 1);
+        assert!(RawPodTemplate::default().is_empty() && !template.is_empty());
     }
 }

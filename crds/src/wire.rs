@@ -32,26 +32,27 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Writes a raw member with sorted keys, whatever map type `serde_json` was built with.
+/// JSON that is written with sorted keys.
+pub(crate) struct Sorted<'a>(pub(crate) &'a Value);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(object) => {
+                let mut members: Vec<_> = object.iter().collect();
+                members.sort_by_key(|(key, _)| *key);
+                serializer.collect_map(members.into_iter().map(|(k, v)| (k, Sorted(v))))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Sorted)),
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+/// Writes a raw member so, whatever map type `serde_json` was built with.
 pub(crate) fn sorted<S: Serializer>(
     value: &Option<Value>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    struct Sorted<'a>(&'a Value);
-
-    impl Serialize for Sorted<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            match self.0 {
-                Value::Object(object) => {
-                    let mut members: Vec<_> = object.iter().collect();
-                    members.sort_by_key(|(key, _)| *key);
-                    serializer.collect_map(members.into_iter().map(|(k, v)| (k, Sorted(v))))
-                }
-                Value::Array(items) => serializer.collect_seq(items.iter().map(Sorted)),
-                scalar => scalar.serialize(serializer),
-            }
-        }
-    }
     value.as_ref().map(Sorted).serialize(serializer)
 }
 

@@ -164,3 +164,67 @@ fn json_contains(ours: &Value, theirs: &Value, path: &str) {
         _ => assert_eq!(ours, theirs, "{path}"),
     }
 }
+
+/// Paths of every member of an object, but for raw parts and for lists (a list has no null items).
+fn members(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+                found.push(path.clone());
+                // Raw parts, and maps of texts.
+                let opaque = ["template", "job", "labels", "metadata", "matchLabels"];
+                let annotations = key.to_lowercase().ends_with("annotations");
+                if !opaque.contains(&key.as_str()) && !annotations {
+                    members(value, &path, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                members(item, &format!("{at}/{i}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `null` anywhere reads as absent, and unknown words never stop the reading.
+#[test]
+fn null_is_absent() {
+    let mut seen = 0;
+    for (file, object) in objects() {
+        if !file.contains("2-mid") || round_trip(&object).is_none() {
+            continue;
+        }
+        let mut paths = Vec::new();
+        for part in ["spec", "status"] {
+            members(&object[part], &format!("/{part}"), &mut paths);
+        }
+        for path in paths {
+            let mut with_null = object.clone();
+            *with_null.pointer_mut(&path).unwrap() = Value::Null;
+            let (parent, key) = path.rsplit_once('/').unwrap();
+            let mut without = object.clone();
+            let key = key.replace("~1", "/").replace("~0", "~");
+            match without.pointer_mut(parent).unwrap() {
+                Value::Object(members) => members.remove(&key),
+                _ => continue,
+            };
+            assert_eq!(
+                round_trip(&with_null),
+                round_trip(&without),
+                "{file} {path}"
+            );
+            let unknown = object.pointer(&path).unwrap().is_string()
+                && ["phase", "reason", "status", "operation"].contains(&key.as_str());
+            if unknown {
+                *with_null.pointer_mut(&path).unwrap() = "Tomorrow".into();
+                let ours = round_trip(&with_null).unwrap();
+                assert_eq!(ours.pointer(&path), with_null.pointer(&path));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 500);
+}

@@ -8,6 +8,7 @@ use super::provider::MetricProvider;
 use crate::wire;
 
 /// A measurement, how often it is taken and what it has to show (API-24).
+///
 /// Any text in it may hold `{{args.name}}`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -282,6 +282,7 @@ pub struct DatadogMetric {
         deserialize_with = "wire::or_default",
         skip_serializing_if = "wire::is_default"
     )]
+    #[schemars(extend("x-default" = "5m"))]
     pub interval: String,
     /// Query; excludes `queries`.
     #[serde(
@@ -306,12 +307,16 @@ pub struct DatadogMetric {
         deserialize_with = "wire::or_default",
         skip_serializing_if = "wire::is_default"
     )]
+    #[schemars(extend("x-default" = "v1", "enum" = ["v1", "v2"]))]
     pub api_version: String,
     /// How v2 reduces the points to one.
     #[serde(
         deserialize_with = "wire::or_default",
         skip_serializing_if = "wire::is_default"
     )]
+    #[schemars(extend("enum" = [
+        "avg", "min", "max", "sum", "last", "percentile", "mean", "l2norm", "area"
+    ]))]
     pub aggregator: String,
     /// Credentials. Always written.
     #[serde(deserialize_with = "wire::or_default")]
@@ -321,6 +326,7 @@ pub struct DatadogMetric {
         deserialize_with = "wire::or_default",
         skip_serializing_if = "wire::is_default"
     )]
+    #[schemars(extend("x-default" = "10s"))]
     pub request_timeout: String,
 }
 

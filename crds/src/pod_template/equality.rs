@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::affinity::remove_anti_affinity;
 use super::encode::{self, Form};
 use super::{RawPodTemplate, defaults};
 use crate::keys;
@@ -67,76 +68,6 @@ fn remove_metadata(template: &mut Map<String, Value>, injected: &PodTemplateMeta
             present.retain(|name, _| !entries.contains_key(name));
         }
     }
-}
-
-/// The way down to the anti-affinity terms.
-const PATH: [&str; 3] = ["spec", "affinity", "podAntiAffinity"];
-
-/// Removes the injected term (API-15), and the objects that are empty without it.
-fn remove_anti_affinity(template: &mut Map<String, Value>) {
-    let mut removed = false;
-    if let Some(rules) = descend(template, &PATH) {
-        for (list, term) in [
-            ("requiredDuringSchedulingIgnoredDuringExecution", None),
-            (
-                "preferredDuringSchedulingIgnoredDuringExecution",
-                Some("podAffinityTerm"),
-            ),
-        ] {
-            let Some(terms) = rules.get_mut(list).and_then(Value::as_array_mut) else {
-                continue;
-            };
-            let before = terms.len();
-            terms.retain(|entry| {
-                !is_injected(term.map_or(entry, |key| entry.get(key).unwrap_or(entry)))
-            });
-            let changed = terms.len() < before;
-            removed |= changed;
-            if changed && terms.is_empty() {
-                rules.remove(list);
-            }
-        }
-    }
-    if removed {
-        for depth in (2..=PATH.len()).rev() {
-            let Some((last, parents)) = PATH.get(..depth).and_then(|p| p.split_last()) else {
-                return;
-            };
-            let Some(parent) = descend(template, parents) else {
-                return;
-            };
-            if parent
-                .get(*last)
-                .and_then(Value::as_object)
-                .is_some_and(Map::is_empty)
-            {
-                parent.remove(*last);
-            }
-        }
-    }
-}
-
-fn descend<'a>(
-    root: &'a mut Map<String, Value>,
-    path: &[&str],
-) -> Option<&'a mut Map<String, Value>> {
-    path.iter()
-        .try_fold(root, |object, key| object.get_mut(*key)?.as_object_mut())
-}
-
-/// Whether a pod affinity term is the one that API-15 describes.
-pub(crate) fn is_injected(term: &Value) -> bool {
-    let selector = term.get("labelSelector");
-    let expressions = selector
-        .and_then(|s| s.get("matchExpressions"))
-        .and_then(Value::as_array);
-    let about_hash = expressions.is_some_and(|all| {
-        matches!(all.as_slice(), [one] if one.get("key").and_then(Value::as_str)
-            == Some(keys::POD_TEMPLATE_HASH)
-            && one.get("operator").and_then(Value::as_str) == Some("In"))
-    });
-    let topology = term.get("topologyKey").and_then(Value::as_str);
-    about_hash && topology == Some(keys::HOSTNAME_TOPOLOGY)
 }
 
 #[cfg(test)]

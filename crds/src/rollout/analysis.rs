@@ -7,6 +7,7 @@ use super::spec::PodTemplateMetadata;
 use crate::wire;
 
 /// An analysis that a Rollout starts (API-19). Without templates no run is made.
+///
 /// Members are in the order of the step hash (API-35).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -12,6 +12,7 @@ use crate::selector::LabelSelector;
 use crate::wire;
 
 /// One step of a canary: exactly one member should be set (API-17).
+///
 /// The order of members, here and in everything below, is the order in which the step hash reads
 /// them (API-35): do not reorder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -11,15 +11,33 @@
 pub mod analysis_run;
 pub mod commands;
 pub mod conditions;
+pub mod decide;
 pub mod duration;
 pub mod event;
 pub mod observed;
 pub mod phase;
 pub mod plan;
 pub mod replicas;
+pub mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod traffic;
 pub mod units;
 pub mod view;
 pub mod why;
+
+mod abort;
+mod analysis;
+mod bluegreen;
+mod canary;
+mod experiments;
+mod history;
+mod metadata;
+mod pause;
+mod restart;
+mod revision;
+mod rollout_status;
+mod routing;
+mod services;
+mod validity;
+mod workload;

@@ -31,6 +31,7 @@ use sluice_crds::{
 };
 
 pub mod records;
+pub mod world;
 
 /// The moment at which tests begin.
 #[must_use]

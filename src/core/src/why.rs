@@ -53,3 +53,39 @@ pub struct Why {
     /// The plugin verb that would move it (`promote`, `retry` ...), when there is one.
     pub command: Option<&'static str>,
 }
+
+impl Why {
+    /// A reason without times and without a remedy.
+    #[must_use]
+    pub fn new(reason: Reason, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            object: object.into(),
+            message: message.into(),
+            since: None,
+            until: None,
+            command: None,
+        }
+    }
+
+    /// Since when it has been so.
+    #[must_use]
+    pub fn since(mut self, at: Timestamp) -> Self {
+        self.since = Some(at);
+        self
+    }
+
+    /// When it ends by itself.
+    #[must_use]
+    pub fn until(mut self, at: Timestamp) -> Self {
+        self.until = Some(at);
+        self
+    }
+
+    /// The plugin verb that would move it.
+    #[must_use]
+    pub fn command(mut self, verb: &'static str) -> Self {
+        self.command = Some(verb);
+        self
+    }
+}

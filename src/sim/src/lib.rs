@@ -1,1 +1,55 @@
 //! A Kubernetes API in memory, with workload controllers, a kubelet, traffic and faults.
+//!
+//! [`Cluster`] is the whole API server and control plane as one state machine; requests reach
+//! it through [`Cluster::client`] (a `kube::Client` without a network) or [`Cluster::listen`]
+//! (plain HTTP for kubectl). Time comes from a [`Clock`], names and dice from a seed.
+//!
+//! ```no_run
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! use sluice_sim::{Cluster, ClusterOptions, Kubelet, KubeletOptions};
+//!
+//! let cluster = Cluster::new(ClusterOptions::default());
+//! let control = cluster.start(); // ReplicaSets, Deployments, Jobs, endpoints, garbage
+//! let kubelet = Kubelet::new(cluster.client_as("kubelet"), KubeletOptions::default()).start();
+//! let client = cluster.client(); // any kube::Api works over it
+//! # drop((control, kubelet, client));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cluster`] | the handle, background tasks, direct access to objects |
+//! | [`service`] | requests to answers, watches, the listener |
+//! | [`faults`] | latency, refusals, lost answers, cut watches, crash points |
+//! | [`kubelet`] | a node over any client |
+
+pub mod clock;
+pub mod cluster;
+pub mod error;
+pub mod faults;
+pub mod ids;
+pub mod kubelet;
+pub mod request;
+pub mod selector;
+pub mod service;
+
+mod builtin;
+mod crd;
+mod json;
+mod kinds;
+mod object;
+mod patch;
+mod schema;
+mod state;
+mod store;
+mod table;
+mod workload;
+
+pub use clock::Clock;
+pub use cluster::{Cluster, ClusterOptions, ControlPlane};
+pub use error::ApiError;
+pub use faults::{Effect, Faults, Rule, When};
+pub use kubelet::{Behaviour, Fate, Kubelet, KubeletOptions, PodRule};
+pub use request::Verb;
+pub use service::{LogEntry, RequestLog};

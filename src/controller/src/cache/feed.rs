@@ -1,0 +1,286 @@
+//! Feeds stores from watches.
+//!
+//! Each item is decoded on its own: one that cannot be decoded is reported and skipped, and the watch
+//! goes on. Where a kind does not exist (Istio is not installed) or may not be watched, the feed asks
+//! again every ten minutes (TRF-100); nothing else waits for it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::watcher::{self, Event};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use sluice_crds::{
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::store::{Change, Store};
+use crate::key::Key;
+
+/// Time between two attempts at a kind that does not exist.
+const MISSING_RETRY: Duration = Duration::from_secs(600);
+/// First wait after an error of a watch; doubles.
+const ERROR_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait after an error of a watch.
+const ERROR_WAIT_CAP: Duration = Duration::from_secs(30);
+
+/// An object that may not be decodable.
+#[derive(Clone, Debug)]
+pub struct Lenient<K> {
+    meta: ObjectMeta,
+    object: Result<Box<K>, String>,
+}
+
+impl<K> Lenient<K> {
+    /// The object.
+    ///
+    /// # Errors
+    /// Why it could not be decoded.
+    pub fn into_object(self) -> Result<K, String> {
+        self.object.map(|object| *object)
+    }
+}
+
+impl<K: Resource> Resource for Lenient<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::kind(dt)
+    }
+    fn group(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::group(dt)
+    }
+    fn version(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::version(dt)
+    }
+    fn plural(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        K::plural(dt)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+impl<'de, K: Kept> Deserialize<'de> for Lenient<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        let text = |name: &str| {
+            value
+                .get("metadata")
+                .and_then(|m| m.get(name))
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        let object = serde_json::from_value::<K>(value).map_err(|error| error.to_string());
+        Ok(Self {
+            meta,
+            object: object.map(|mut object| {
+                object.trim();
+                Box::new(object)
+            }),
+        })
+    }
+}
+
+/// A kind that stores keep.
+pub trait Kept: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// Drops what nobody reads. Objects that are ever written as a whole must keep their annotations.
+    fn trim(&mut self) {
+        let meta = self.meta_mut();
+        meta.managed_fields = None;
+        meta.generate_name = None;
+        meta.self_link = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.remove(sluice_crds::keys::LAST_APPLIED);
+        }
+    }
+}
+
+impl Kept for Rollout {}
+impl Kept for ReplicaSet {}
+impl Kept for AnalysisRun {}
+impl Kept for Experiment {}
+impl Kept for AnalysisTemplate {}
+impl Kept for ClusterAnalysisTemplate {}
+
+impl Kept for DynamicObject {
+    fn trim(&mut self) {
+        self.metadata.managed_fields = None;
+    }
+}
+
+/// What a feed reports.
+pub enum Report<K> {
+    /// Something changed.
+    Changed(Change<K>),
+    /// An object could not be decoded: which, and why.
+    Malformed(Box<ObjectMeta>, String),
+}
+
+/// Watches until `stop` is cancelled.
+pub async fn feed<K>(
+    api: Api<Lenient<K>>,
+    config: watcher::Config,
+    store: Arc<Store<K>>,
+    stop: CancellationToken,
+    mut report: impl FnMut(Report<K>) + Send,
+) where
+    K: Kept,
+    K::DynamicType: Clone + Send + Sync,
+{
+    let url = api.resource_url().to_owned();
+    let mut stream = std::pin::pin!(watcher::watcher(api, config));
+    let mut errors = 0_u32;
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = stream.next() => event,
+        };
+        let wait = match event {
+            None => return,
+            Some(Ok(event)) => {
+                if !matches!(event, Event::Init) {
+                    errors = 0;
+                }
+                take(&store, event, &mut report);
+                continue;
+            }
+            Some(Err(error)) if is_missing(&error) => {
+                tracing::info!(%url, %error, "cannot watch this kind; trying again in ten minutes");
+                MISSING_RETRY
+            }
+            Some(Err(error)) => {
+                errors += 1;
+                let wait = ERROR_WAIT
+                    .saturating_mul(1 << errors.min(10))
+                    .min(ERROR_WAIT_CAP);
+                if errors > 1 {
+                    tracing::warn!(%url, %error, "watch failed");
+                } else {
+                    tracing::debug!(%url, %error, "watch ended");
+                }
+                // The first error is most often an end of the connection: go on at once.
+                if errors == 1 {
+                    Duration::from_millis(5)
+                } else {
+                    wait
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn take<K>(store: &Store<K>, event: Event<Lenient<K>>, report: &mut impl FnMut(Report<K>))
+where
+    K: Resource + Debug,
+{
+    let mut decoded = |item: Lenient<K>| match item.object {
+        Ok(object) => Some(*object),
+        Err(error) => {
+            // Its older form must not be acted on; it is not gone either.
+            let meta = item.meta;
+            store.forget(&Key::new(
+                meta.namespace.as_deref().unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            ));
+            report(Report::Malformed(Box::new(meta), error));
+            None
+        }
+    };
+    let change = match event {
+        Event::Init => {
+            store.begin_list();
+            None
+        }
+        Event::InitApply(item) => decoded(item).and_then(|object| store.listed(object)),
+        Event::Apply(item) => decoded(item).and_then(|object| store.apply(object)),
+        // What cannot be decoded was forgotten before.
+        Event::Delete(item) => item
+            .into_object()
+            .ok()
+            .and_then(|object| store.delete(&object)),
+        Event::InitDone => {
+            for change in store.end_list() {
+                report(Report::Changed(change));
+            }
+            None
+        }
+    };
+    if let Some(change) = change {
+        report(Report::Changed(change));
+    }
+}
+
+/// The kind is not served (404), or we may not watch it (403).
+fn is_missing(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    matches!(status.code, 403 | 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// OPS-10: one malformed object does not break the cache.
+    #[test]
+    fn a_malformed_object_is_reported_and_skipped() {
+        let item = |name: &str, replicas: Value| -> Lenient<ReplicaSet> {
+            serde_json::from_value(json!({
+                "metadata": {
+                    "name": name, "namespace": "ns", "resourceVersion": "5", "uid": name,
+                    "managedFields": [{"manager": "x"}],
+                    "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+                },
+                "spec": {"replicas": replicas, "selector": {}},
+            }))
+            .unwrap()
+        };
+        let store = Store::default();
+        let (mut changed, mut malformed) = (0, Vec::new());
+        let mut report = |report: Report<ReplicaSet>| match report {
+            Report::Changed(_) => changed += 1,
+            Report::Malformed(meta, error) => malformed.push((meta.name, error)),
+        };
+        take(
+            &store,
+            Event::Apply(item("bad", json!("three"))),
+            &mut report,
+        );
+        take(&store, Event::Apply(item("good", json!(3))), &mut report);
+        assert_eq!((changed, malformed.len()), (1, 1));
+        let good = store.get(&Key::new("ns", "good")).unwrap();
+        assert_eq!(good.metadata.managed_fields, None);
+        assert_eq!(good.metadata.annotations, Some(Default::default()));
+    }
+}

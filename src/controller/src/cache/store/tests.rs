@@ -1,0 +1,109 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use sluice_crds::ReplicaSet;
+
+use super::*;
+
+fn object(name: &str, uid: &str, version: &str, owner: Option<&str>) -> ReplicaSet {
+    let mut object = ReplicaSet::new(name, Default::default());
+    object.metadata.namespace = Some("ns".into());
+    object.metadata.uid = Some(uid.into());
+    object.metadata.resource_version = Some(version.into());
+    object.metadata.owner_references = owner.map(|uid| {
+        vec![OwnerReference {
+            uid: uid.into(),
+            controller: Some(true),
+            ..Default::default()
+        }]
+    });
+    object
+}
+
+fn versions(store: &Store<ReplicaSet>) -> Vec<String> {
+    let all = store.all();
+    let text = |o: &Arc<ReplicaSet>| {
+        let meta = &o.metadata;
+        format!(
+            "{}@{}",
+            meta.name.as_deref().unwrap(),
+            meta.resource_version.as_deref().unwrap()
+        )
+    };
+    all.iter().map(text).collect()
+}
+
+/// INV-6, D3: an event that was under way while we wrote does not take the write back.
+#[test]
+fn an_older_event_never_overwrites_a_write() {
+    let store = Store::default();
+    assert!(store.apply(object("a", "1", "10", None)).is_some());
+    store.observe_write(object("a", "1", "12", None));
+    assert!(store.apply(object("a", "1", "11", None)).is_none(), "older");
+    assert!(
+        store.apply(object("a", "1", "12", None)).is_none(),
+        "our own write comes back"
+    );
+    assert_eq!(versions(&store), ["a@12"]);
+    assert!(store.apply(object("a", "1", "13", None)).is_some(), "newer");
+    let kept = store.observe_write(object("a", "1", "12", None));
+    assert_eq!(
+        kept.metadata.resource_version.as_deref(),
+        Some("13"),
+        "the event was faster"
+    );
+}
+
+#[test]
+fn a_deleted_object_does_not_come_back_but_its_namesake_does() {
+    let store = Store::default();
+    store.apply(object("a", "1", "10", None));
+    store.observe_delete(&Key::new("ns", "a"));
+    assert!(store.apply(object("a", "1", "11", None)).is_none());
+    assert!(store.apply(object("a", "2", "12", None)).is_some());
+    assert!(
+        store.delete(&object("a", "1", "13", None)).is_none(),
+        "the end of the first"
+    );
+    assert_eq!(versions(&store), ["a@12"]);
+}
+
+/// FLT-3: what a new list does not contain is gone, what was written during the list is not.
+#[test]
+fn a_new_list_replaces_the_old_one() {
+    let store = Store::default();
+    store.begin_list();
+    store.listed(object("a", "1", "1", None));
+    store.listed(object("b", "2", "2", None));
+    assert!(!store.is_synced());
+    assert!(store.end_list().is_empty());
+    assert!(store.is_synced());
+    store.begin_list();
+    store.listed(object("b", "2", "2", None));
+    store.observe_write(object("c", "3", "9", None));
+    let gone = store.end_list();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(versions(&store), ["b@2", "c@9"]);
+    store.begin_list();
+    assert_eq!(store.end_list().len(), 2, "the next list counts for all");
+}
+
+#[test]
+fn owners_are_indexed() {
+    let store = Store::default();
+    store.apply(object("a", "1", "1", Some("owner")));
+    store.apply(object("b", "2", "2", None));
+    let names = |found: Vec<Arc<ReplicaSet>>| -> Vec<String> {
+        found
+            .iter()
+            .map(|o| o.metadata.name.clone().unwrap())
+            .collect()
+    };
+    assert_eq!(names(store.owned_by("owner")), ["a"]);
+    assert_eq!(names(store.orphans("ns")), ["b"]);
+    store.apply(object("b", "2", "3", Some("owner")));
+    assert_eq!(names(store.owned_by("owner")), ["a", "b"]);
+    assert!(store.orphans("ns").is_empty());
+    store.delete(&object("a", "1", "4", None));
+    assert_eq!(names(store.owned_by("owner")), ["b"]);
+    assert_eq!(names(store.in_namespace("ns")), ["b"]);
+    assert!(store.in_namespace("n").is_empty());
+}

@@ -1,0 +1,86 @@
+//! What all passes share.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::Client;
+use sluice_core::observed::{Failure, Observed, Settings};
+use sluice_core::plan::Plan;
+
+use crate::cache::Cache;
+use crate::clock::SharedClock;
+use crate::events::EventSink;
+use crate::hub::Hub;
+use crate::key::Key;
+use crate::metrics::Metrics;
+
+/// Called with every decision about a Rollout: `explain`, `demo` and invariant checks listen here.
+pub type OnPlan = Arc<dyn Fn(&Observed, &Plan) + Send + Sync>;
+
+/// What all passes share.
+pub struct Ctx {
+    /// Client for reads and writes, behind the fence.
+    pub client: Client,
+    /// Time.
+    pub clock: SharedClock,
+    /// What is known of the cluster.
+    pub cache: Cache,
+    /// Who has to look again.
+    pub hub: Arc<Hub>,
+    /// Where events go.
+    pub events: EventSink,
+    /// Where numbers go.
+    pub metrics: Metrics,
+    /// Settings that decisions depend on.
+    pub settings: Settings,
+    /// Settings that routers depend on.
+    pub routers: sluice_trafficrouters::Config,
+    /// Parallel writes of pods in one pass.
+    pub pod_writes: usize,
+    /// Told about every decision.
+    pub on_plan: Option<OnPlan>,
+    /// What is remembered of a Rollout from pass to pass.
+    pub memories: Memories,
+    /// Measurements that are under way.
+    pub measuring: crate::measure::Measuring,
+}
+
+/// What is remembered of a Rollout (or Experiment) from pass to pass. Losing it is harmless.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The write that failed in the previous pass.
+    pub failure: Option<Failure>,
+    /// Names at which creating a child failed because somebody else's object has it.
+    pub taken_names: BTreeSet<String>,
+    /// It is not known whether the last write of the object arrived: read it live first (INV-6).
+    pub unsure: bool,
+    /// It was announced as new.
+    pub announced: bool,
+}
+
+/// Memories by key.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<Key, Memory>>);
+
+impl Memories {
+    /// A copy of what is remembered.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Memory {
+        let memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered.
+    pub fn change(&self, key: &Key, change: impl FnOnce(&mut Memory)) {
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memories.entry(key.clone()).or_default());
+    }
+
+    /// Forgets everything about an object.
+    pub fn forget(&self, key: &Key) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+    }
+}

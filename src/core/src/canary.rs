@@ -1,0 +1,527 @@
+//! The canary strategy: order of a pass (CTL-11), sizes (CTL-42..46, CTL-60), status (CTL-93..96).
+
+use crate::decide::pass::{Flow, Pass};
+use crate::decide::view::{Deadline, Set};
+use crate::event::Event;
+use crate::replicas::{Shortfall, basic, routed};
+use crate::rollout_status as status;
+use crate::step::{self, Step};
+use crate::why::{Reason, Why};
+use crate::{
+    abort, analysis, experiments, history, metadata, pause, restart, revision, routing, services,
+    workload,
+};
+
+/// One pass.
+pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
+    if changed(pass) {
+        reset(pass);
+        return status::finish(pass);
+    }
+    if restart::reconcile(pass) {
+        pass.stop = true;
+        return Flow::Stop;
+    }
+    metadata::reconcile(pass);
+    history::reconcile(pass);
+    let promoting = promotion(pass).is_some();
+    services::reconcile_canary(pass, promoting);
+    routing::reconcile(pass);
+    experiments::reconcile(pass);
+    analysis::reconcile_canary(pass);
+    if pass.pauses.has_added() {
+        return conclude(pass);
+    }
+    if resize(pass) {
+        return conclude(pass);
+    }
+    if !pause::step(pass) {
+        plugin(pass);
+    }
+    conclude(pass)
+}
+
+/// A scaling event: `spec.replicas` changed, so sizes follow and nothing else happens (CTL-10).
+pub(crate) fn scale(pass: &mut Pass<'_, '_>) -> Flow {
+    if pass.halted() {
+        scale_held(pass);
+    } else {
+        resize(pass);
+    }
+    status::refresh_counters(pass)
+}
+
+/// Held, the versions keep their proportion, but follow `spec.replicas` (SE-15).
+fn scale_held(pass: &mut Pass<'_, '_>) {
+    let replicas = pass.ctx.replicas;
+    let stable = pass.view.stable();
+    for index in [stable, pass.view.new].into_iter().flatten() {
+        let Some(set) = pass.set(index) else { continue };
+        let before = set.desired().unwrap_or(replicas);
+        let alone = stable == pass.view.new;
+        let to = if alone || (Some(index) == stable && !pass.ctx.basic() && !pass.ctx.dynamic()) {
+            if set.spec == 0 { 0 } else { replicas }
+        } else if before <= 0 {
+            set.spec
+        } else {
+            crate::units::share_up(set.spec, replicas, before)
+        };
+        pass.resize(index, to);
+    }
+}
+
+/// Template or steps are not those that status is about (CTL-91).
+pub(crate) fn changed(pass: &Pass<'_, '_>) -> bool {
+    let read = pass.read();
+    let steps = pass.ctx.canary().map_or(&[][..], |canary| &canary.steps);
+    let same_steps = read.current_step_hash == pass.ctx.hashes.steps()
+        || (!read.current_step_hash.is_empty()
+            && sluice_crds::hash::is_step_hash(&read.current_step_hash, steps));
+    !same_steps || (!read.current_pod_hash.is_empty() && read.current_pod_hash != pass.new_hash())
+}
+
+/// Starts over: nothing of the previous update is left (CTL-91).
+fn reset(pass: &mut Pass<'_, '_>) {
+    let was_promoted = pass.promoted();
+    status::base(pass);
+    pass.pauses.clear();
+    pass.forget_abort = true;
+    let count = pass.ctx.step_count();
+    let next = &mut pass.next;
+    next.restarted_at = pass.ctx.spec().restart_at.or(next.restarted_at);
+    next.promote_full = false;
+    next.current_step_hash = pass.ctx.hashes.steps().to_owned();
+    next.canary.step_plugin_statuses.clear();
+    next.current_step_index = (count > 0).then_some(0);
+    if count == 0 {
+        return;
+    }
+    let to_stable = pass
+        .new_set()
+        .is_some_and(|set| set.hash == pass.read().stable_rs);
+    let in_window = revision::within_window(pass.ctx, pass.view)
+        && pass.new_set().is_some_and(|set| set.spec > 0);
+    if to_stable {
+        pass.next.current_step_index = Some(count);
+        if !was_promoted {
+            // Only an update that was under way is rolled back (SE-24).
+            pass.view
+                .tell(Event::normal("SkipSteps", "Rollback to stable ReplicaSets"));
+        }
+    } else if in_window {
+        pass.next.current_step_index = Some(count);
+        let text = "Rollback to active ReplicaSets within RollbackWindow";
+        pass.view.tell(Event::normal("SkipSteps", text));
+    }
+}
+
+/// Sizes: stable, then new, then the others; the first change ends it (CTL-42).
+fn resize(pass: &mut Pass<'_, '_>) -> bool {
+    let (new, stable) = (pass.view.new, pass.view.stable());
+    if pass.halted() {
+        let what = if pass.ctx.spec().paused {
+            "spec.paused"
+        } else {
+            "an inconclusive analysis"
+        };
+        let mut why = Why::new(
+            if pass.ctx.spec().paused {
+                Reason::ManuallyPaused
+            } else {
+                Reason::NeedsPromotion
+            },
+            pass.ctx.me(),
+            format!("{what} holds the update"),
+        )
+        .command("promote");
+        why.since = pause::since(
+            pass.read(),
+            &sluice_crds::rollout::PauseReason::InconclusiveAnalysisRun,
+        )
+        .map(|at| at.timestamp());
+        pass.wait(why);
+        return false;
+    }
+    let holds = abort::holds(pass);
+    for index in [stable, new.filter(|_| !holds)].into_iter().flatten() {
+        if let Some(set) = pass.view.sets.get_mut(index) {
+            set.strip_deadline();
+        }
+    }
+    if let Some(index) = stable.filter(|index| Some(*index) != new) {
+        let to = stable_count(pass, index);
+        if pass.resize(index, to) {
+            return true;
+        }
+    }
+    if let Some(index) = new {
+        let resized = if holds {
+            abort::hold(pass, index)
+        } else {
+            resize_new(pass, index)
+        };
+        workload::progressively(pass, index, resized);
+        if resized {
+            return true;
+        }
+    }
+    drain_others(pass)
+}
+
+fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
+    let to = if pass.ctx.basic() {
+        basic_counts(pass).canary
+    } else {
+        let just_set = crate::decide::pass::recorded(&pass.next);
+        let weights = routing::proven(pass, just_set);
+        let to = routed::counts(&pass.routed(weights)).canary;
+        let spec = pass.set(index).map_or(0, |set| set.spec);
+        if pass.aborted() && routing::in_doubt(pass) {
+            to.max(spec)
+        } else {
+            to
+        }
+    };
+    pass.resize(index, to)
+}
+
+fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
+    if pass.ctx.basic() {
+        return basic_counts(pass).stable;
+    }
+    let to = routed::counts(&pass.routed(routing::proven(pass, None))).stable;
+    let spec = pass.set(index).map_or(0, |set| set.spec);
+    // With a share that nobody confirmed, what serves does not shrink (INV-3).
+    if pass.ctx.dynamic() && (routing::in_doubt(pass) || pass.unproven) {
+        to.max(spec)
+    } else {
+        to
+    }
+}
+
+fn basic_counts(pass: &Pass<'_, '_>) -> crate::replicas::Counts {
+    let others = pass.other_counts();
+    let sizes = pass.basic_sizes(&others);
+    basic::next(&sizes)
+}
+
+/// Lets go of ReplicaSets that are neither new nor stable (CTL-43).
+fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
+    let mut others = pass.view.others();
+    others.retain(|i| pass.set(*i).is_some_and(|set| set.spec > 0));
+    if others.is_empty() {
+        return false;
+    }
+    let mut resized = false;
+    for &index in &others {
+        let Some(set) = pass.set(index) else { continue };
+        if services::referenced(pass.ctx, pass.view, set) || set.deadline() != Deadline::None {
+            continue; // what serves, or is kept for its delay, is not cleaned up (SE-23)
+        }
+        if set.available > set.spec {
+            let (object, spec) = (set.reason_object(), set.spec);
+            let message = format!("is still shrinking to {spec} pods");
+            pass.wait(Why::new(Reason::PodsNotGone, object, message));
+            return resized;
+        }
+        if set.available < set.spec {
+            let to = set.available;
+            resized |= pass.resize(index, to);
+        }
+    }
+    let available: i64 = pass
+        .view
+        .sets
+        .iter()
+        .map(|set| i64::from(set.available))
+        .sum();
+    let floor = i64::from(pass.ctx.replicas) - i64::from(pass.ctx.fences.unavailable);
+    let mut budget = available - floor;
+    if pass.ctx.routing().is_some() && routing::in_doubt(pass) {
+        return resized;
+    }
+    others.sort_by_key(|i| std::cmp::Reverse(pass.set(*i).map_or(0, Set::revision)));
+    let mut kept = 0;
+    for index in others {
+        let Some(set) = pass.set(index).filter(|set| set.spec > 0) else {
+            continue;
+        };
+        if budget <= 0 {
+            let message = "gives up pods once enough newer ones are available".to_owned();
+            pass.wait_for_pods(Some(index), message);
+            break;
+        }
+        let spec = set.spec;
+        let to = if pass.ctx.basic() {
+            i32::try_from((i64::from(spec) - budget).max(0)).unwrap_or(spec)
+        } else if services::referenced(pass.ctx, pass.view, set) {
+            continue;
+        } else if pass.ctx.dynamic() {
+            0
+        } else {
+            // A superseded canary gets its delay like an old stable (SE-9).
+            history::delayed_size(pass, index, spec, &mut kept)
+        };
+        resized |= pass.resize(index, to);
+        budget -= i64::from(spec - to);
+    }
+    resized
+}
+
+/// What is missing until the pods are what the current step wants (CTL-45).
+fn shortfall(pass: &Pass<'_, '_>) -> Option<Shortfall> {
+    let threshold = pass.ctx.threshold();
+    if pass.ctx.basic() {
+        let others = pass.other_counts();
+        return basic::shortfall(&pass.basic_sizes(&others), threshold);
+    }
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    routed::shortfall(&pass.routed(just_set), threshold)
+}
+
+/// Why the new version may become stable in this pass, in the words of the event (CTL-95).
+fn promotion(pass: &Pass<'_, '_>) -> Option<String> {
+    let read = pass.read();
+    pass.view.new?;
+    if pass.view.stable().is_none() {
+        return Some("Initial deploy".to_owned());
+    }
+    if pass.aborted() {
+        return None;
+    }
+    let new = pass.new_set()?.count();
+    let replicas = pass.ctx.replicas;
+    let enough = new.available >= replicas
+        || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);
+    if !enough {
+        return None;
+    }
+    if read.promote_full {
+        return Some("Full promotion requested".to_owned());
+    }
+    if revision::within_window(pass.ctx, pass.view) {
+        return Some("Rollback within window".to_owned());
+    }
+    if revision::fast_rollback(pass.ctx, pass.view) {
+        return Some("Fast rollback".to_owned());
+    }
+    let count = pass.ctx.step_count();
+    let done = count == 0 || read.current_step_index.unwrap_or(0) >= count;
+    done.then(|| format!("Completed all {count} canary steps"))
+}
+
+/// The status of a pass that went through (CTL-93).
+fn conclude(pass: &mut Pass<'_, '_>) -> Flow {
+    status::base(pass);
+    let count = pass.ctx.step_count();
+    let steps_done = (count > 0).then_some(count);
+    let in_window = revision::within_window(pass.ctx, pass.view);
+    if pass.read().promote_full || in_window {
+        pass.pauses.clear();
+        pass.forget_abort = true;
+        pass.next.current_step_index = steps_done;
+    }
+    let held = pass.unproven && pass.read().promote_full || unproven_end(pass);
+    if let Some(reason) = promotion(pass).filter(|_| !held) {
+        promote(pass, &reason);
+    } else if pass.aborted() {
+        pass.next.current_step_index = if count == 0 {
+            None
+        } else if pass
+            .new_set()
+            .is_some_and(|set| set.hash == pass.read().stable_rs)
+        {
+            Some(count)
+        } else {
+            Some(0)
+        };
+        if !pass.promoted() {
+            let revision = pass.revision();
+            let message = format!("the update to revision {revision} is aborted");
+            let mut why = Why::new(Reason::Aborted, pass.ctx.me(), message).command("retry");
+            why.since = pass.read().aborted_at.map(|at| at.timestamp());
+            pass.wait(why);
+        }
+    } else {
+        complete_step(pass);
+    }
+    status::finish(pass)
+}
+
+/// At the end all traffic is on the new version: without proof of that nothing old may go (TRF-13).
+fn unproven_end(pass: &Pass<'_, '_>) -> bool {
+    pass.unproven
+        && pass.ctx.routing().is_some()
+        && !pass.promoted()
+        && pass.view.stable() != pass.view.new
+        && !pass.read().stable_rs.is_empty()
+}
+
+/// The new version becomes stable (CTL-95).
+fn promote(pass: &mut Pass<'_, '_>, reason: &str) {
+    pass.pauses.clear();
+    pass.abort = None;
+    pass.forget_abort = true;
+    let count = pass.ctx.step_count();
+    let hash = pass.new_hash().to_owned();
+    let before = pass.read().stable_rs.clone();
+    pass.next.promote_full = false;
+    pass.next.current_step_index = (count > 0).then_some(count);
+    pass.next.stable_rs.clone_from(&hash);
+    if before != hash {
+        let revision = pass.revision();
+        pass.view.tell(Event::normal(
+            "RolloutCompleted",
+            format!("Rollout completed update to revision {revision} ({hash}): {reason}"),
+        ));
+        if pass
+            .ctx
+            .canary()
+            .is_some_and(|canary| canary.ping_pong.is_some())
+        {
+            let next = if pass.read().canary.stable_ping_pong == "ping" {
+                "pong"
+            } else {
+                "ping"
+            };
+            pass.next.canary.stable_ping_pong = next.to_owned();
+        }
+    }
+    workload::on_success(pass);
+}
+
+/// Ends the current step if it is done: one step per pass (CTL-90).
+fn complete_step(pass: &mut Pass<'_, '_>) {
+    let index = pass.read().current_step_index;
+    let Some(step) = pass.ctx.step_at(index) else {
+        explain_end(pass);
+        return;
+    };
+    let promoted = pass.promoted();
+    if promoted || pass.ctx.spec().paused || pass.read().promote_full {
+        return;
+    }
+    if !step_done(pass, step) {
+        return;
+    }
+    let position = index.unwrap_or(0).saturating_add(1);
+    let written = usize::try_from(index.unwrap_or(0))
+        .ok()
+        .and_then(|i| pass.ctx.canary()?.steps.get(i))
+        .map(step::text)
+        .unwrap_or_default();
+    let total = pass.ctx.step_count();
+    pass.next.current_step_index = Some(position);
+    pass.next.canary.current_step_analysis_run_status = None;
+    pass.pauses
+        .remove(sluice_crds::rollout::PauseReason::CanaryPauseStep);
+    pass.view.tell(Event::normal(
+        "RolloutStepCompleted",
+        format!("Rollout step {position}/{total} completed ({written})"),
+    ));
+}
+
+fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
+    match step {
+        Step::Pause(hold) => pause::step_over(pass, hold),
+        Step::SetWeight(weight) => {
+            if let Some(missing) = shortfall(pass) {
+                explain(pass, missing, &format!("setWeight {weight}"));
+                return false;
+            }
+            if pass.unproven {
+                let message = format!("weight {weight} is not confirmed");
+                let me = pass.ctx.me();
+                pass.wait(Why::new(Reason::TrafficUnconfirmed, me, message));
+                return false;
+            }
+            true
+        }
+        Step::SetCanaryScale(_) => match shortfall(pass) {
+            Some(missing) => {
+                explain(pass, missing, "setCanaryScale");
+                false
+            }
+            None => true,
+        },
+        Step::Analysis(_) => analysis::step_passed(pass),
+        Step::Experiment(_) => experiments::step_passed(pass),
+        // On the first revision such routes are not set at all (TRF-8).
+        Step::SetHeaderRoute(_) | Step::SetMirrorRoute(_) => {
+            let first = pass
+                .revision()
+                .parse::<i64>()
+                .is_ok_and(|revision| revision <= 1);
+            first || pass.route_applied
+        }
+        Step::Plugin(_) | Step::Empty => false,
+    }
+}
+
+/// A step that a plugin would carry out: said, and waited for.
+fn plugin(pass: &mut Pass<'_, '_>) {
+    let index = pass.read().current_step_index;
+    let Some(Step::Plugin(plugin)) = pass.ctx.step_at(index) else {
+        return;
+    };
+    if pass.promoted() || pass.aborted() || pass.read().promote_full {
+        return;
+    }
+    let message = format!(
+        "step {}: spec.strategy.canary.steps[].plugin {:?} is not supported yet; skip the step or \
+         remove it",
+        index.unwrap_or(0),
+        plugin.name
+    );
+    let me = pass.ctx.me();
+    pass.wait(Why::new(Reason::NotSupported, me, message).command("promote"));
+}
+
+fn explain(pass: &mut Pass<'_, '_>, missing: Shortfall, what: &str) {
+    let (index, message) = match missing {
+        Shortfall::Canary => (
+            pass.view.new,
+            format!(
+                "{what} waits for the canary: {}",
+                count_text(pass.new_set())
+            ),
+        ),
+        Shortfall::Stable => (
+            pass.view.stable(),
+            format!("{what} waits for stable: {}", count_text(pass.stable_set())),
+        ),
+        Shortfall::Others => {
+            let others = pass.view.others();
+            let index = others
+                .into_iter()
+                .find(|i| pass.set(*i).is_some_and(|set| set.available > 0));
+            let text = index
+                .and_then(|i| pass.set(i))
+                .map(Set::reason_object)
+                .unwrap_or_default();
+            let message = format!("{what} waits until the pods of older revisions are gone");
+            pass.wait(Why::new(Reason::PodsNotGone, text, message));
+            return;
+        }
+    };
+    pass.wait_for_pods(index, message);
+}
+
+fn explain_end(pass: &mut Pass<'_, '_>) {
+    if pass.promoted() && pass.new_available() >= pass.ctx.replicas {
+        return;
+    }
+    let message = format!(
+        "the update ends once all pods are available: {}",
+        count_text(pass.new_set())
+    );
+    let new = pass.view.new;
+    pass.wait_for_pods(new, message);
+}
+
+fn count_text(set: Option<&Set>) -> String {
+    set.map_or_else(
+        || "no ReplicaSet yet".to_owned(),
+        |set| format!("{} of {} pods available", set.available, set.spec),
+    )
+}

@@ -1,0 +1,238 @@
+//! One pass: what a single reconcile of the peer would decide (CTL-11, CTL-12).
+
+use jiff::{SignedDuration, Timestamp};
+use sluice_crds::rollout::{PauseReason, RolloutStatus};
+
+use super::context::Context;
+use super::view::{Set, View};
+use crate::pause::Pauses;
+use crate::replicas::routed::{Recorded, Routed};
+use crate::replicas::{Position, RsCount, basic};
+use crate::why::{Reason, Why};
+
+/// Whether the next pass may be decided at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Everything asked for has a certain effect, which the view already shows.
+    Again,
+    /// Something has to happen outside first, or nothing is left to do.
+    Stop,
+}
+
+/// The state of one pass.
+pub(crate) struct Pass<'p, 'a> {
+    pub(crate) ctx: &'p Context<'a>,
+    pub(crate) view: &'p mut View,
+    /// Status as it will be.
+    pub(crate) next: RolloutStatus,
+    pub(crate) pauses: Pauses,
+    /// An abort asked for in this pass, with its cause.
+    pub(crate) abort: Option<String>,
+    /// The abort in status is over.
+    pub(crate) forget_abort: bool,
+    /// Weights that were just changed, or that the router could not confirm: steps and promotion
+    /// wait (INV-3, FLT-11).
+    pub(crate) unproven: bool,
+    /// The route of the current header or mirror step was asked for (SE-16).
+    pub(crate) route_applied: bool,
+    /// A child was created, or a ReplicaSet resized.
+    pub(crate) moved: bool,
+    /// Nothing more may be decided in this plan.
+    pub(crate) stop: bool,
+}
+
+impl<'p, 'a> Pass<'p, 'a> {
+    pub(crate) fn new(ctx: &'p Context<'a>, view: &'p mut View) -> Self {
+        view.why.clear();
+        let read = &view.status;
+        let mut next = RolloutStatus {
+            stable_rs: read.stable_rs.clone(),
+            conditions: read.conditions.clone(),
+            collision_count: read.collision_count,
+            promote_full: read.promote_full,
+            restarted_at: read.restarted_at,
+            alb: read.alb.clone(),
+            albs: read.albs.clone(),
+            duration: read.duration.clone(),
+            ..RolloutStatus::default()
+        };
+        if ctx.canary().is_some() {
+            next.canary.weights = read.canary.weights.clone();
+            next.canary.stable_ping_pong = read.canary.stable_ping_pong.clone();
+            next.canary.step_plugin_statuses = read.canary.step_plugin_statuses.clone();
+        }
+        Self {
+            ctx,
+            view,
+            next,
+            pauses: Pauses::default(),
+            abort: None,
+            forget_abort: false,
+            unproven: false,
+            route_applied: false,
+            moved: false,
+            stop: false,
+        }
+    }
+
+    /// Status as this pass reads it.
+    pub(crate) fn read(&self) -> &RolloutStatus {
+        &self.view.status
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.ctx.now
+    }
+
+    /// `stableRS` is the current hash.
+    pub(crate) fn promoted(&self) -> bool {
+        crate::conditions::is_completed(self.read())
+    }
+
+    pub(crate) fn aborted(&self) -> bool {
+        self.abort.is_some() || (self.read().abort && !self.forget_abort)
+    }
+
+    pub(crate) fn paused_for(&self, reason: &PauseReason) -> bool {
+        self.read()
+            .pause_conditions
+            .iter()
+            .any(|pause| pause.reason == *reason)
+    }
+
+    /// Halted: sizes of an update do not move (CTL-138).
+    pub(crate) fn halted(&self) -> bool {
+        self.ctx.spec().paused || self.paused_for(&PauseReason::InconclusiveAnalysisRun)
+    }
+
+    pub(crate) fn new_set(&self) -> Option<&Set> {
+        self.view.new_set()
+    }
+
+    pub(crate) fn stable_set(&self) -> Option<&Set> {
+        self.view.stable_set()
+    }
+
+    /// Hash of the current template: the label of its ReplicaSet, else as computed (CTL-21).
+    pub(crate) fn new_hash(&self) -> &str {
+        match self.new_set() {
+            Some(set) => &set.hash,
+            None => self.ctx.hashes.current(),
+        }
+    }
+
+    /// Revision of the current template, for texts and names.
+    pub(crate) fn revision(&self) -> String {
+        self.new_set().map_or_else(
+            || self.view.revision.clone(),
+            |set| set.revision().to_string(),
+        )
+    }
+
+    pub(crate) fn new_available(&self) -> i32 {
+        self.new_set().map_or(0, |set| set.available)
+    }
+
+    pub(crate) fn position(&self) -> Position<'_> {
+        let read = self.read();
+        Position {
+            steps: &self.ctx.sizes,
+            index: read.current_step_index,
+            promote_full: read.promote_full,
+            has_stable: !read.stable_rs.is_empty(),
+            promoted: self.promoted(),
+            aborted: self.aborted(),
+            whole: self.ctx.whole(),
+        }
+    }
+
+    /// Weights recorded in the status as this pass reads it.
+    pub(crate) fn recorded(&self) -> Option<Recorded> {
+        recorded(self.read())
+    }
+
+    pub(crate) fn routed(&self, weights: Option<Recorded>) -> Routed<'_> {
+        Routed {
+            at: self.position(),
+            replicas: self.ctx.replicas,
+            dynamic: self.ctx.dynamic(),
+            min_pods: self
+                .ctx
+                .canary()
+                .and_then(|canary| canary.min_pods_per_replica_set),
+            abort_delay: self.ctx.abort_delay().written,
+            new: self.new_set().map(Set::count),
+            stable: self.stable_set().map(Set::count),
+            recorded: weights,
+        }
+    }
+
+    pub(crate) fn other_counts(&self) -> Vec<RsCount> {
+        let others = self.view.others();
+        others
+            .into_iter()
+            .filter_map(|i| self.view.sets.get(i))
+            .map(Set::count)
+            .collect()
+    }
+
+    pub(crate) fn basic_sizes<'o>(&self, others: &'o [RsCount]) -> basic::Sizes<'o> {
+        let two = self.view.stable() != self.view.new;
+        basic::Sizes {
+            replicas: self.ctx.replicas,
+            weight: basic::weight(&self.position()),
+            fences: self.ctx.fences,
+            new: self.new_set().map(Set::count),
+            stable: self.stable_set().filter(|_| two).map(Set::count),
+            others,
+        }
+    }
+
+    pub(crate) fn wait(&mut self, why: Why) {
+        if let Some(until) = why.until {
+            self.view.wake_at(until);
+        }
+        self.view.why.push(why);
+    }
+
+    pub(crate) fn wait_for_pods(&mut self, index: Option<usize>, message: String) {
+        let object = index
+            .and_then(|i| self.view.sets.get(i))
+            .map_or_else(|| self.ctx.me(), Set::reason_object);
+        self.wait(Why::new(Reason::PodsNotAvailable, object, message));
+    }
+
+    pub(crate) fn in_seconds(&self, seconds: i64) -> Timestamp {
+        later(self.now(), seconds)
+    }
+
+    /// Asks for a size of a ReplicaSet; `true` when that is a change.
+    pub(crate) fn resize(&mut self, index: usize, to: i32) -> bool {
+        let replicas = self.ctx.replicas;
+        let Some(set) = self.view.sets.get_mut(index) else {
+            return false;
+        };
+        let changed = set.resize(to.max(0), replicas, false);
+        self.moved |= changed;
+        changed
+    }
+
+    pub(crate) fn set(&self, index: usize) -> Option<&Set> {
+        self.view.sets.get(index)
+    }
+}
+
+/// Weights in a status.
+pub(crate) fn recorded(status: &RolloutStatus) -> Option<Recorded> {
+    let weights = status.canary.weights.as_ref()?;
+    Some(Recorded {
+        canary: weights.canary.weight,
+        stable: weights.stable.weight,
+    })
+}
+
+/// `at` plus seconds, at the end of time at most.
+pub(crate) fn later(at: Timestamp, seconds: i64) -> Timestamp {
+    at.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
+}

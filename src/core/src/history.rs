@@ -1,0 +1,70 @@
+//! What outlives an update: the delay of drained ReplicaSets (CTL-67), and how many old ones are
+//! kept (CTL-25).
+
+use crate::decide::pass::Pass;
+use crate::decide::view::Deadline;
+use crate::plan::Action;
+use crate::why::{Reason, Why};
+
+/// The size of a drained ReplicaSet: `keep` until its delay has passed, then 0. `kept` counts those
+/// kept so far, the newest revision first.
+pub(crate) fn delayed_size(
+    pass: &mut Pass<'_, '_>,
+    index: usize,
+    keep: i32,
+    kept: &mut i32,
+) -> i32 {
+    let spec = pass.ctx.spec();
+    let delay = i64::from(spec.scale_down_delay_seconds());
+    let full = spec
+        .scale_down_delay_revision_limit()
+        .is_some_and(|limit| *kept >= limit);
+    let now = pass.now();
+    let until = pass.in_seconds(delay);
+    let Some(set) = pass.view.sets.get_mut(index) else {
+        return 0;
+    };
+    if full {
+        return 0;
+    }
+    let ends = match set.deadline() {
+        Deadline::None if delay <= 0 => return 0, // no delay means at once (SE-4)
+        Deadline::None => {
+            set.set_deadline(until);
+            until
+        }
+        Deadline::At(at) if now < at => at,
+        Deadline::At(_) | Deadline::Unreadable => return 0,
+    };
+    *kept += 1;
+    let object = set.reason_object();
+    pass.wait(
+        Why::new(
+            Reason::ScaleDownDelay,
+            object,
+            "is kept for its scale-down delay",
+        )
+        .until(ends),
+    );
+    keep
+}
+
+/// Deletes ReplicaSets beyond `revisionHistoryLimit`, the oldest first; those that still have pods,
+/// or whose state is not known yet, are left alone.
+pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
+    let limit = usize::try_from(pass.ctx.spec().revision_history_limit()).unwrap_or(0);
+    let mut old = pass.view.others();
+    old.retain(|i| pass.set(*i).is_some_and(|set| !set.deleting));
+    let excess = old.len().saturating_sub(limit);
+    let mut names = Vec::new();
+    for set in old.into_iter().take(excess).filter_map(|i| pass.set(i)) {
+        let idle = set.spec == 0 && set.current == 0 && set.settled && !set.fresh;
+        if idle && !pass.view.touched.contains(&set.name) {
+            names.push(set.name.clone());
+        }
+    }
+    for name in names {
+        pass.view.touched.insert(name.clone());
+        pass.view.act(Action::DeleteReplicaSet { name });
+    }
+}

@@ -1,0 +1,141 @@
+//! Pauses: asking for them, ending them, and what is left of them at the end of a pass (CTL-136).
+
+use sluice_crds::Time;
+use sluice_crds::rollout::{PauseCondition, PauseReason, RolloutStatus};
+
+use crate::decide::pass::{Pass, later};
+use crate::step::{Hold, Step};
+use crate::why::{Reason, Why};
+
+/// Pauses added and removed in one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    added: Vec<PauseReason>,
+    removed: Vec<PauseReason>,
+    cleared: bool,
+}
+
+impl Pauses {
+    pub(crate) fn add(&mut self, reason: PauseReason) {
+        self.added.push(reason);
+    }
+
+    pub(crate) fn remove(&mut self, reason: PauseReason) {
+        self.removed.push(reason);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cleared = true;
+    }
+
+    pub(crate) fn has_added(&self) -> bool {
+        !self.added.is_empty()
+    }
+
+    /// Writes what is left into `next`; with an abort nothing is.
+    pub(crate) fn settle(&self, read: &RolloutStatus, next: &mut RolloutStatus, now: Time) {
+        next.pause_conditions.clear();
+        next.controller_pause = false;
+        if next.abort || self.cleared {
+            return;
+        }
+        let kept = read
+            .pause_conditions
+            .iter()
+            .filter(|pause| !self.removed.contains(&pause.reason));
+        next.pause_conditions.extend(kept.cloned());
+        for reason in &self.added {
+            if next
+                .pause_conditions
+                .iter()
+                .all(|pause| pause.reason != *reason)
+            {
+                next.pause_conditions.push(PauseCondition {
+                    reason: reason.clone(),
+                    start_time: now,
+                });
+            }
+        }
+        if !next.pause_conditions.is_empty() {
+            next.controller_pause = read.controller_pause || self.has_added();
+        }
+    }
+}
+
+/// Whether the user just resumed: the controller had paused, and the condition is gone (CTL-137).
+pub(crate) fn resumed(read: &RolloutStatus, reason: &PauseReason) -> bool {
+    read.controller_pause
+        && read
+            .pause_conditions
+            .iter()
+            .all(|pause| pause.reason != *reason)
+}
+
+/// The pause step: adds its condition, or waits (CTL-11 l). Answers whether the current step is one.
+pub(crate) fn step(pass: &mut Pass<'_, '_>) -> bool {
+    let Some(Step::Pause(hold)) = pass.ctx.step_at(pass.read().current_step_index) else {
+        return false;
+    };
+    if pass.ctx.spec().paused || pass.promoted() {
+        return false;
+    }
+    let read = pass.read();
+    let Some(since) = since(read, &PauseReason::CanaryPauseStep) else {
+        if !read.controller_pause {
+            pass.pauses.add(PauseReason::CanaryPauseStep);
+        }
+        return true;
+    };
+    let index = read.current_step_index.unwrap_or(0);
+    match hold {
+        Hold::UntilPromoted => {
+            let why = Why::new(
+                Reason::NeedsPromotion,
+                pass.ctx.me(),
+                format!("step {index} pauses until the rollout is promoted"),
+            );
+            pass.wait(why.since(since.timestamp()).command("promote"));
+        }
+        Hold::Seconds(seconds) => {
+            // It ends strictly after its time (CTL-160).
+            let until = later(since.timestamp(), seconds);
+            let why = Why::new(
+                Reason::Paused,
+                pass.ctx.me(),
+                format!("step {index} pauses for {seconds} s"),
+            );
+            pass.wait(
+                why.since(since.timestamp())
+                    .until(just_after(until))
+                    .command("promote"),
+            );
+        }
+    }
+    true
+}
+
+/// Whether the current pause step is over (CTL-90).
+pub(crate) fn step_over(pass: &Pass<'_, '_>, hold: Hold) -> bool {
+    let read = pass.read();
+    match since(read, &PauseReason::CanaryPauseStep) {
+        None => read.controller_pause,
+        Some(since) => match hold {
+            Hold::UntilPromoted => false,
+            Hold::Seconds(seconds) => pass.now() > later(since.timestamp(), seconds),
+        },
+    }
+}
+
+/// Start of a pause.
+pub(crate) fn since(read: &RolloutStatus, reason: &PauseReason) -> Option<Time> {
+    read.pause_conditions
+        .iter()
+        .find(|pause| pause.reason == *reason)
+        .map(|pause| pause.start_time)
+}
+
+/// The first moment after `at`.
+pub(crate) fn just_after(at: jiff::Timestamp) -> jiff::Timestamp {
+    at.checked_add(jiff::SignedDuration::from_millis(1))
+        .unwrap_or(at)
+}

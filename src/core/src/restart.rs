@@ -1,0 +1,112 @@
+//! Restarting pods after `spec.restartAt` (CTL-126).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sluice_crds::Rollout;
+
+use crate::decide::pass::Pass;
+use crate::decide::view::Set;
+use crate::pause::just_after;
+use crate::plan::Action;
+use crate::why::{Reason, Why};
+
+/// Seconds until pods that could not be evicted yet are looked at again.
+const POLL: i64 = 30;
+
+/// Whether a restart was asked for, its moment has passed, and it has not been carried out.
+pub(crate) fn due(rollout: &Rollout, now: Timestamp) -> bool {
+    let done = rollout
+        .status
+        .as_ref()
+        .and_then(|status| status.restarted_at);
+    rollout
+        .spec
+        .restart_at
+        .is_some_and(|at| now > at.timestamp() && done != Some(at))
+}
+
+/// Evicts as many old pods as availability allows. Answers whether it did: then nothing else is
+/// decided before the effect is seen (one budget for all disruptions, INV-4).
+pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
+    let Some(at) = pass.ctx.spec().restart_at else {
+        return false;
+    };
+    if pass.next.restarted_at == Some(at) {
+        return false;
+    }
+    if pass.now() <= at.timestamp() {
+        let why = Why::new(
+            Reason::Restarting,
+            pass.ctx.me(),
+            "pods are restarted at spec.restartAt",
+        );
+        pass.wait(why.until(just_after(at.timestamp())));
+        return false;
+    }
+    let Some(pods) = &pass.ctx.seen.pods else {
+        let why = Why::new(
+            Reason::Restarting,
+            pass.ctx.me(),
+            "its pods have not been read yet",
+        );
+        let now = pass.now();
+        pass.wait(why.until(now));
+        return false;
+    };
+    let order = priorities(pass);
+    let mut ours: Vec<_> = pods
+        .iter()
+        .filter_map(|pod| order.get(&pod.owner).map(|rank| (*rank, pod)))
+        .collect();
+    ours.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let available = count(
+        ours.iter()
+            .filter(|(_, pod)| pod.available && !pod.terminating)
+            .count(),
+    );
+    let wanted: i64 = pass.view.sets.iter().map(|set| i64::from(set.spec)).sum();
+    let floor =
+        i64::from(pass.ctx.replicas).max(wanted) - i64::from(pass.ctx.fences.unavailable).max(1);
+    let mut budget = available - floor;
+    let old: Vec<&str> = ours
+        .iter()
+        .filter(|(_, pod)| !pod.terminating)
+        .filter(|(_, pod)| pod.created.is_some_and(|created| created < at.timestamp()))
+        .map(|(_, pod)| pod.name.as_str())
+        .collect();
+    if old.is_empty() {
+        pass.next.restarted_at = Some(at);
+        return false;
+    }
+    let left = old.len();
+    let mut evicted = false;
+    for name in old {
+        if budget <= 0 {
+            break;
+        }
+        budget -= 1;
+        evicted = true;
+        pass.view.act(Action::EvictPod {
+            name: name.to_owned(),
+        });
+    }
+    let message = format!("{left} pods are older than spec.restartAt");
+    let until = pass.in_seconds(POLL);
+    let why = Why::new(Reason::Restarting, pass.ctx.me(), message).since(at.timestamp());
+    pass.wait(why.until(until));
+    evicted
+}
+
+/// Rank of each ReplicaSet by UID: stable, new, others from the oldest (SE-17).
+fn priorities(pass: &Pass<'_, '_>) -> BTreeMap<String, usize> {
+    let view = &pass.view;
+    let mut order: Vec<usize> = view.stable().into_iter().collect();
+    order.extend(view.new.filter(|new| Some(*new) != view.stable()));
+    order.extend(view.others());
+    let sets = order.into_iter().filter_map(|i| view.sets.get(i));
+    sets.enumerate()
+        .map(|(rank, set): (usize, &Set)| (set.uid.clone(), rank))
+        .collect()
+}

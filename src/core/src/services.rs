@@ -1,0 +1,251 @@
+//! Service selectors (CTL-151, CTL-154).
+
+use serde_json::{Map, Value, json};
+use sluice_crds::keys;
+use sluice_crds::rollout::CanaryStrategy;
+
+use crate::decide::context::Context;
+use crate::decide::pass::Pass;
+use crate::decide::view::{Set, View};
+use crate::event::Event;
+use crate::metadata;
+use crate::observed::Seen;
+use crate::plan::Action;
+use crate::why::{Reason, Why};
+
+/// Points a Service at a ReplicaSet and marks it as managed; nothing when both are right already.
+pub(crate) fn point(pass: &mut Pass<'_, '_>, service: &str, hash: &str) {
+    if service.is_empty() || hash.is_empty() {
+        return;
+    }
+    let rollout = pass.ctx.name();
+    if let Some(Seen::Unread(why)) = pass.ctx.seen.services.get(service) {
+        let message = format!("the Service cannot be read: {why}");
+        pass.wait(Why::new(
+            Reason::WriteUnconfirmed,
+            format!("Service/{service}"),
+            message,
+        ));
+        return;
+    }
+    let Some(view) = pass.view.services.get_mut(service) else {
+        return;
+    };
+    let switches = view.pod_hash() != hash;
+    let adopts = view.managed_by.is_none();
+    if !switches && !adopts {
+        return;
+    }
+    let mut patch = Map::new();
+    let before = view.pod_hash().to_owned();
+    if switches {
+        metadata::put(
+            &mut patch,
+            &["spec", "selector", keys::POD_TEMPLATE_HASH],
+            json!(hash),
+        );
+        view.selector
+            .insert(keys::POD_TEMPLATE_HASH.to_owned(), hash.to_owned());
+    }
+    if adopts {
+        metadata::put(
+            &mut patch,
+            &["metadata", "annotations", keys::MANAGED_BY],
+            json!(rollout),
+        );
+        view.managed_by = Some(rollout.to_owned());
+    }
+    let action = Action::PatchService {
+        name: service.to_owned(),
+        patch: Value::Object(patch),
+    };
+    if switches {
+        let event = Event::normal(
+            "SwitchService",
+            format!("Switched selector for service '{service}' from '{before}' to '{hash}'"),
+        );
+        pass.view.act_telling(action, event);
+    } else {
+        pass.view.act(action);
+    }
+}
+
+/// Points a Service at a ReplicaSet once that can serve: one available pod is enough for a Service
+/// that is ours, all of them for one that is about to become ours (CTL-154, FLT-22).
+fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<usize>) {
+    let Some(set) = index.and_then(|i| pass.set(i)) else {
+        return;
+    };
+    let Some(view) = pass.view.services.get(service) else {
+        let hash = set.hash.clone();
+        return point(pass, service, &hash); // not readable: says why
+    };
+    let right = view.pod_hash() == set.hash;
+    let ready = if view.managed_by.is_some() {
+        set.available > 0
+    } else {
+        set.fully_available()
+    };
+    let (hash, name) = (set.hash.clone(), set.name.clone());
+    if ready || (right && view.managed_by.is_some()) {
+        return point(pass, service, &hash);
+    }
+    let message = format!("switches to ReplicaSet {name} once its pods are available");
+    pass.wait(Why::new(
+        Reason::SwitchWaitsForPods,
+        format!("Service/{service}"),
+        message,
+    ));
+}
+
+/// Names of the Services of a canary: (stable, canary), as routers and status call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pair<'a> {
+    pub(crate) stable: &'a str,
+    pub(crate) canary: &'a str,
+    /// They take turns.
+    pub(crate) ping_pong: bool,
+}
+
+/// The pair in force: ping and pong by whose turn it is, else the two that the spec names (TRF-16).
+pub(crate) fn pair<'a>(canary: &'a CanaryStrategy, stable_ping_pong: &str) -> Pair<'a> {
+    match &canary.ping_pong {
+        Some(names) if stable_ping_pong == "ping" => Pair {
+            stable: &names.ping_service,
+            canary: &names.pong_service,
+            ping_pong: true,
+        },
+        Some(names) => Pair {
+            stable: &names.pong_service,
+            canary: &names.ping_service,
+            ping_pong: true,
+        },
+        None => Pair {
+            stable: &canary.stable_service,
+            canary: &canary.canary_service,
+            ping_pong: false,
+        },
+    }
+}
+
+/// Passes (f) and (g) of a canary: ping-pong first, then the stable and the canary Service.
+pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, promoting: bool) {
+    let Some(canary) = pass.ctx.canary() else {
+        return;
+    };
+    if canary.ping_pong.is_some() && !pass.promoted() {
+        let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
+        if let Some(hash) = pass.new_set().map(|set| set.hash.clone()) {
+            point(pass, service, &hash);
+        }
+    }
+    let Some(stable) = pass.view.stable() else {
+        return;
+    };
+    // About to be promoted: the stable Service goes on to the new version in a moment, and must not
+    // go back for that moment after a crash in between.
+    let selects_new = pass
+        .view
+        .services
+        .get(&canary.stable_service)
+        .is_some_and(|service| {
+            pass.new_set()
+                .is_some_and(|set| set.hash == service.pod_hash())
+        });
+    if !(promoting && selects_new) {
+        point_when_available(pass, &canary.stable_service, Some(stable));
+    }
+    if crate::routing::rolling_back(pass) {
+        return;
+    }
+    if pass.aborted() {
+        // With a router, the routing pass decides (SE-2).
+        if pass.ctx.basic() {
+            point_when_available(pass, &canary.canary_service, Some(stable));
+        }
+        return;
+    }
+    let new = pass.view.new;
+    point_when_available(pass, &canary.canary_service, new);
+}
+
+/// Whether traffic may still reach a ReplicaSet: by status as persisted or as planned, by a Service
+/// as read or as planned, or by a subset (CTL-44, SE-30). What could not be read counts as yes.
+pub(crate) fn referenced(ctx: &Context<'_>, view: &View, set: &Set) -> bool {
+    let hash = &set.hash;
+    if hash.is_empty() {
+        return false;
+    }
+    let in_status = [&*ctx.persisted, &view.status].into_iter().any(|status| {
+        let weights = status.canary.weights.as_ref();
+        status.stable_rs == *hash
+            || status.current_pod_hash == *hash
+            || (ctx.blue_green().is_some()
+                && (status.blue_green.active_selector == *hash
+                    || status.blue_green.preview_selector == *hash))
+            || weights.is_some_and(|weights| {
+                weights.canary.pod_template_hash == *hash
+                    || weights.stable.pod_template_hash == *hash
+            })
+    });
+    in_status || selected(ctx, view, set)
+}
+
+/// Whether a Service or a subset selects it.
+pub(crate) fn selected(ctx: &Context<'_>, view: &View, set: &Set) -> bool {
+    let hash = &set.hash;
+    let drained = drained_service(ctx, view);
+    let by_service = ctx.seen.services.iter().any(|(name, seen)| {
+        if drained == Some(name.as_str()) {
+            return false;
+        }
+        let planned = view
+            .services
+            .get(name)
+            .is_some_and(|service| service.pod_hash() == hash);
+        match seen {
+            Seen::Found(service) => planned || service.pod_hash() == hash,
+            Seen::Absent => false,
+            Seen::Unread(_) => true,
+        }
+    });
+    by_service
+        || match &ctx.seen.subset_hashes {
+            Seen::Found(hashes) => hashes.contains(hash),
+            Seen::Absent => false,
+            Seen::Unread(_) => true,
+        }
+}
+
+/// Of a ping-pong pair at rest, the one that gets no traffic: it keeps selecting the drained
+/// ReplicaSet until the next update takes it over (CTL-70).
+fn drained_service<'a>(ctx: &Context<'a>, view: &View) -> Option<&'a str> {
+    let canary = ctx.canary()?;
+    canary.ping_pong.as_ref()?;
+    let at_rest = |status: &sluice_crds::rollout::RolloutStatus| {
+        crate::conditions::is_completed(status)
+            && status
+                .canary
+                .weights
+                .as_ref()
+                .is_none_or(|weights| weights.canary.weight == 0)
+    };
+    if !at_rest(&ctx.persisted) || !at_rest(&view.status) {
+        return None;
+    }
+    Some(pair(canary, &ctx.persisted.canary.stable_ping_pong).canary)
+}
+
+/// Whether one Service selects a hash, as read or as planned; unreadable counts as yes.
+pub(crate) fn service_selects(ctx: &Context<'_>, view: &View, service: &str, hash: &str) -> bool {
+    let planned = view
+        .services
+        .get(service)
+        .is_some_and(|service| service.pod_hash() == hash);
+    planned
+        || match ctx.seen.services.get(service) {
+            Some(Seen::Found(service)) => service.pod_hash() == hash,
+            Some(Seen::Unread(_)) => true,
+            Some(Seen::Absent) | None => false,
+        }
+}
