@@ -23,6 +23,9 @@
 //! | [`service`] | requests to answers, watches, the listener |
 //! | [`faults`] | latency, refusals, lost answers, cut watches, crash points |
 //! | [`kubelet`] | a node over any client |
+//! | [`listen`] | sockets, kubeconfig |
+//! | [`traffic`] | where requests go, and where they are lost |
+//! | [`metrics`] | synthetic answers of Prometheus |
 
 pub mod clock;
 pub mod cluster;
@@ -30,9 +33,12 @@ pub mod error;
 pub mod faults;
 pub mod ids;
 pub mod kubelet;
+pub mod listen;
+pub mod metrics;
 pub mod request;
 pub mod selector;
 pub mod service;
+pub mod traffic;
 
 mod builtin;
 mod crd;
@@ -51,5 +57,8 @@ pub use cluster::{Cluster, ClusterOptions, ControlPlane};
 pub use error::ApiError;
 pub use faults::{Effect, Faults, Rule, When};
 pub use kubelet::{Behaviour, Fate, Kubelet, KubeletOptions, PodRule};
+pub use listen::{Listener, kubeconfig};
+pub use metrics::{MetricFault, Metrics, Variable};
 pub use request::Verb;
 pub use service::{LogEntry, RequestLog};
+pub use traffic::{Outage, Shares, Traffic};

@@ -43,7 +43,6 @@ type Names = BTreeMap<String, Arc<Object>>;
 #[derive(Debug)]
 pub(crate) struct Table {
     objects: BTreeMap<String, Names>,
-    count: usize,
     log: VecDeque<Change>,
     /// Changes up to this revision are no longer in the log.
     compacted: u64,
@@ -56,7 +55,6 @@ impl Table {
     fn new(revision: u64) -> Self {
         Self {
             objects: BTreeMap::new(),
-            count: 0,
             log: VecDeque::new(),
             compacted: revision,
             by_label: HashMap::new(),
@@ -252,10 +250,6 @@ impl Store {
         Some(then.into_values().filter(|o| filter.matches(o)).collect())
     }
 
-    pub(crate) fn count(&self, kind: KindId) -> usize {
-        self.table(kind).map_or(0, |t| t.count)
-    }
-
     /// Stores a new version under the next revision, which is written into its metadata.
     pub(crate) fn put(&mut self, kind: KindId, mut value: serde_json::Value) -> Arc<Object> {
         self.revision += 1;
@@ -280,7 +274,6 @@ impl Store {
                     table.index(&after, true);
                 }
                 None => {
-                    table.count += 1;
                     table.index(&after, true);
                 }
             }
@@ -307,7 +300,6 @@ impl Store {
         if space.is_empty() {
             table.objects.remove(&place.namespace);
         }
-        table.count -= 1;
         table.index(&before, false);
         self.revision += 1;
         let revision = self.revision;

@@ -2,7 +2,12 @@
 //! every change and work until nothing is left to do at the present time.
 
 mod common;
+mod deployment;
+mod endpoints;
+mod garbage;
+mod job;
 mod replicaset;
+mod rolling;
 
 use std::collections::BTreeSet;
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +30,7 @@ pub(crate) struct Controllers {
     queue: VecDeque<Place>,
     queued: BTreeSet<Place>,
     timers: BTreeMap<Timestamp, BTreeSet<Place>>,
+    services: endpoints::ServiceIndex,
 }
 
 impl Controllers {
@@ -57,9 +63,12 @@ impl Controllers {
     fn start(&mut self, state: &mut State) {
         self.started = true;
         state.store.pending = Some(VecDeque::new());
+        for service in state.store.all(state.kinds.known.services) {
+            self.services.update(None, Some(service));
+        }
         for (id, _) in state.kinds.clone().served() {
             for object in state.store.all(id) {
-                for place in concerned(state, id, object) {
+                for place in self.concerned(state, id, object) {
                     self.enqueue(place);
                 }
             }
@@ -72,8 +81,16 @@ impl Controllers {
         };
         for (id, change) in std::mem::take(pending) {
             let Change { before, after, .. } = change;
+            if id == state.kinds.known.services {
+                self.services.update(before.as_deref(), after.as_deref());
+            }
+            if let (Some(gone), None) = (&before, &after) {
+                for place in garbage::after_removal(state, gone) {
+                    self.enqueue(place);
+                }
+            }
             for object in [before, after].into_iter().flatten() {
-                for place in concerned(state, id, &object) {
+                for place in self.concerned(state, id, &object) {
                     self.enqueue(place);
                 }
             }
@@ -85,31 +102,54 @@ impl Controllers {
             self.queue.push_back(place);
         }
     }
-}
 
-/// What is to be looked at after a change of an object.
-fn concerned(state: &State, id: KindId, object: &Object) -> Vec<Place> {
-    let known = state.kinds.known;
-    let mut places = Vec::new();
-    if id == known.replicasets {
-        places.push(Place::of(id, object));
-    } else if id == known.pods {
-        if let Some(owner) =
-            object::controller_uid(&object.value).and_then(|u| state.store.by_uid(u))
-        {
-            places.push(owner.clone());
-        } else {
-            places.extend(replicaset::claimants(state, object));
+    /// What is to be looked at after a change of an object.
+    fn concerned(&self, state: &State, id: KindId, object: &Object) -> Vec<Place> {
+        let known = state.kinds.known;
+        let mut places = Vec::new();
+        let owned = !object::owners(&object.value).is_empty();
+        let controlled = [
+            known.replicasets,
+            known.deployments,
+            known.jobs,
+            known.services,
+        ];
+        if owned || object.is_deleting() || controlled.contains(&id) {
+            places.push(Place::of(id, object));
         }
+        let owner = object::controller_uid(&object.value).and_then(|u| state.store.by_uid(u));
+        if id == known.pods {
+            match owner {
+                Some(owner) => places.push(owner.clone()),
+                None => places.extend(replicaset::claimants(state, object)),
+            }
+            let services = self.services.selecting(object);
+            places.extend(services.map(|name| Place {
+                kind: known.services,
+                namespace: object.namespace().to_owned(),
+                name,
+            }));
+        } else if id == known.replicasets || id == known.endpointslices {
+            places.extend(owner.cloned());
+        }
+        places
     }
-    places
 }
 
 /// Looks at one object; returns when to look again.
 fn reconcile(state: &mut State, place: &Place) -> Option<Timestamp> {
+    garbage::reconcile(state, place);
     let known = state.kinds.known;
     if place.kind == known.replicasets {
-        return replicaset::reconcile(state, place);
+        replicaset::reconcile(state, place)
+    } else if place.kind == known.deployments {
+        deployment::reconcile(state, place)
+    } else if place.kind == known.jobs {
+        job::reconcile(state, place)
+    } else if place.kind == known.services {
+        endpoints::reconcile(state, place);
+        None
+    } else {
+        None
     }
-    None
 }

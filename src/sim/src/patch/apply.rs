@@ -188,7 +188,10 @@ fn conflicts(
     {
         let both = intersection(wanted, owned(entry));
         for leaf in leaves(&both) {
-            if fields::lookup(old, &leaf) == fields::lookup(config, &leaf) {
+            let given = fields::lookup(config, &leaf);
+            // An empty map or list claims nothing of what is inside.
+            let bare = given.is_some_and(|g| *g == json!({}) || *g == json!([]));
+            if bare || fields::lookup(old, &leaf) == given {
                 continue;
             }
             found.push(Conflict {

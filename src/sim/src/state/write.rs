@@ -198,6 +198,7 @@ impl State {
                     None => drop(take(&mut value, &["status"])),
                 }
             }
+            tidy_metadata(&mut value);
             keep_metadata(&old.value, &mut value);
             no_new_finalizers(&kind, &old.value, &value)?;
         }

@@ -122,7 +122,7 @@ fn is_leaf(set: &Value) -> bool {
 pub(super) fn difference(a: &Value, b: &Value) -> Value {
     combine(a, b, |mine, theirs| match theirs {
         None => Some(mine.clone()),
-        Some(theirs) if is_leaf(mine) || is_leaf(theirs) => None,
+        Some(_) if is_leaf(mine) => None,
         Some(theirs) => Some(difference(mine, theirs)).filter(|rest| !is_leaf(rest)),
     })
 }
