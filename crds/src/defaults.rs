@@ -129,6 +129,12 @@ impl RolloutSpec {
     pub fn abort_scale_down_delay_seconds(&self) -> Option<i32> {
         let written = match (self.blue_green(), self.canary()) {
             (Some(blue_green), _) => blue_green.abort_scale_down_delay_seconds,
+            // A canary that follows its traffic is scaled down anyway (API-13).
+            (None, Some(canary)) if canary.dynamic_stable_scale => {
+                return canary
+                    .abort_scale_down_delay_seconds
+                    .filter(|seconds| *seconds != 0);
+            }
             (None, Some(canary)) if canary.traffic_routing.is_some() => {
                 canary.abort_scale_down_delay_seconds
             }
@@ -340,6 +346,11 @@ mod tests {
                 None,
             ),
             (json!({ "canary": {} }), 0, None),
+            (
+                json!({ "canary": { "trafficRouting": {}, "dynamicStableScale": true } }),
+                30,
+                None,
+            ),
             (json!({ "canary": { "trafficRouting": {} } }), 30, Some(30)),
             (
                 json!({ "canary": { "trafficRouting": {}, "scaleDownDelaySeconds": 5 } }),

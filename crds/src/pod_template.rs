@@ -216,6 +216,58 @@ mod tests {
         }
     }
 
+    /// Every value of a template, as paths.
+    fn paths(value: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            Value::Object(object) => {
+                object
+                    .iter()
+                    .for_each(|(key, value)| paths(value, &format!("{at}/{key}"), found));
+            }
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(i, value)| paths(value, &format!("{at}/{i}"), found));
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        /// CTL-19, CTL-20: whatever is written where something else belongs, hashing and comparing
+        /// go on, and a ReplicaSet with the defaults filled in runs the template it was made from.
+        #[test]
+        fn odd_templates_do_no_harm(odd in any_json(), pick in any::<prop::sample::Index>()) {
+            let mut value = json!({
+                "metadata": { "labels": { "app": "web" }, "annotations": {} },
+                "spec": {
+                    "affinity": { "podAntiAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [{ "topologyKey": "z" }],
+                    } },
+                    "containers": [{ "name": "web", "image": "web:v1",
+                        "resources": { "limits": { "cpu": "1.5", "memory": "1Gi" } },
+                        "ports": [{ "containerPort": 80 }],
+                        "readinessProbe": { "httpGet": { "port": "http" } } }],
+                    "volumes": [{ "name": "v", "projected": { "sources": [
+                        { "serviceAccountToken": { "path": "t" } }] } }],
+                },
+            });
+            let mut all = Vec::new();
+            paths(&value, "", &mut all);
+            *value.pointer_mut(pick.get(&all).as_str()).unwrap() = odd;
+            let template = RawPodTemplate::new(&value);
+            prop_assert!(!crate::hash::known_pod_template_hashes(&template, Some(1)).is_empty());
+            let mut live = template.value();
+            defaults::apply(&mut live);
+            let mut set = crate::replica_set::ReplicaSet::default();
+            set.spec.template = RawPodTemplate::new(&live);
+            prop_assert!(set.runs_template(&template));
+            let mut rollout = crate::rollout::Rollout::default();
+            rollout.spec.template = template;
+            prop_assert!(!crate::validate::rollout(&rollout).is_empty());
+        }
+    }
+
     /// Reading labels takes no offence at what else is there.
     #[test]
     fn labels_and_changes() {

@@ -24,11 +24,14 @@ resource! {
 #[serde(rename_all = "camelCase", default)]
 pub struct ReplicaSetSpec {
     /// Desired pods; the API server makes absent 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub replicas: Option<i32>,
     /// Seconds a pod must stay ready before it counts as available.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub min_ready_seconds: i32,
@@ -48,32 +51,35 @@ pub struct ReplicaSetSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct ReplicaSetStatus {
     /// Pods.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     pub replicas: i32,
     /// Pods with all labels of the template.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub fully_labeled_replicas: i32,
     /// Ready pods.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub ready_replicas: i32,
     /// Pods that have been ready for `minReadySeconds`.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub available_replicas: i32,
     /// Pods that are going away.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub terminating_replicas: Option<i32>,
     /// Generation that this status is about.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub observed_generation: i64,

@@ -1,5 +1,6 @@
 //! How members are read and written (crate documentation).
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -10,6 +11,81 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A whole number of the width of a member.
+pub(crate) trait Whole {
+    /// The nearest value of this width.
+    fn nearest(number: i64) -> Self;
+}
+
+impl Whole for i32 {
+    fn nearest(number: i64) -> Self {
+        Self::try_from(number).unwrap_or(if number < 0 { Self::MIN } else { Self::MAX })
+    }
+}
+
+impl Whole for i64 {
+    fn nearest(number: i64) -> Self {
+        number
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Whole(i64),
+    Other(f64),
+}
+
+impl Number {
+    fn whole(self) -> i64 {
+        match self {
+            Self::Whole(number) => number,
+            // The conversion of floats keeps to the range of the target.
+            Self::Other(number) => number as i64,
+        }
+    }
+}
+
+/// Reads a number; one that is too large for the member counts as the largest. The API server
+/// lets such numbers pass where the schema says `int-or-string`, and one object that cannot be
+/// read would take the whole list with it.
+pub(crate) fn number<'de, D: Deserializer<'de>, T: Whole + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(optional_number(deserializer)?.unwrap_or_default())
+}
+
+/// As [`number`] for members that may be absent.
+pub(crate) fn optional_number<'de, D: Deserializer<'de>, T: Whole>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Number>::deserialize(deserializer)?.map(|number| T::nearest(number.whole())))
+}
+
+/// Reads a number or text; a number that is too large is kept as text.
+pub(crate) fn int_or_string<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<IntOrString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(Number),
+        Text(String),
+    }
+    Ok(
+        Option::<Either>::deserialize(deserializer)?.map(|either| match either {
+            Either::Text(text) => IntOrString::String(text),
+            Either::Number(number) => {
+                let number = number.whole();
+                i32::try_from(number).map_or_else(
+                    |_| IntOrString::String(number.to_string()),
+                    IntOrString::Int,
+                )
+            }
+        }),
+    )
 }
 
 /// Reads a text that some writers send as a number.
@@ -130,3 +206,46 @@ macro_rules! wire_enum {
     };
 }
 pub(crate) use wire_enum;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::rollout::{RolloutSpec, RolloutStatus};
+
+    /// One odd object must not make a list unreadable.
+    #[test]
+    fn odd_numbers_are_read() {
+        let spec: RolloutSpec = serde_json::from_value(json!({
+            "replicas": 3_000_000_000_u64, "minReadySeconds": -3_000_000_000_i64,
+            "strategy": { "canary": { "steps": [
+                { "setWeight": 5.0 }, { "pause": { "duration": 3_000_000_000_u64 } },
+                { "pause": { "duration": 60 } } ] } },
+        }))
+        .unwrap();
+        assert_eq!(
+            (spec.replicas, spec.min_ready_seconds),
+            (Some(i32::MAX), i32::MIN)
+        );
+        assert_eq!(spec.steps()[0].set_weight, Some(5));
+        let seconds: Vec<_> = spec.steps()[1..]
+            .iter()
+            .map(|step| {
+                step.pause
+                    .as_ref()
+                    .and_then(crate::rollout::RolloutPause::seconds)
+            })
+            .collect();
+        assert_eq!(seconds, [Some(-1), Some(60)]);
+        let status: RolloutStatus =
+            serde_json::from_value(json!({ "observedGeneration": 7, "currentStepIndex": null }))
+                .unwrap();
+        assert_eq!(
+            (
+                status.observed_generation.as_str(),
+                status.current_step_index
+            ),
+            ("7", None)
+        );
+    }
+}

@@ -30,7 +30,10 @@ pub struct Metric {
     )]
     pub initial_delay: String,
     /// Measurements; 0 or absent means 1 without interval and endless with one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub count: Option<IntOrString>,
     /// Expression over `result`.
     #[serde(
@@ -45,16 +48,28 @@ pub struct Metric {
     )]
     pub failure_condition: String,
     /// Failed once exceeded; default 0, -1 never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub failure_limit: Option<IntOrString>,
     /// Inconclusive once exceeded; default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub inconclusive_limit: Option<IntOrString>,
     /// Error once exceeded; default 4.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub consecutive_error_limit: Option<IntOrString>,
     /// Successful after that many in a row; default 0, off.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub consecutive_success_limit: Option<IntOrString>,
     /// Where the number comes from.
     #[serde(deserialize_with = "wire::or_default")]

@@ -75,7 +75,10 @@ pub struct PrometheusMetric {
     #[serde(deserialize_with = "wire::or_default")]
     pub authentication: Authentication,
     /// Seconds; default 30, negative is an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub timeout: Option<i64>,
     /// Accept any certificate.
     #[serde(
@@ -234,7 +237,7 @@ pub struct WebMetric {
     pub body: String,
     /// Seconds; 0 or less means 10.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub timeout_seconds: i64,
@@ -381,7 +384,10 @@ pub struct NewRelicMetric {
     #[schemars(extend("x-required" = true))]
     pub query: String,
     /// Seconds; default 5, negative is an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub timeout: Option<i64>,
 }
 
@@ -495,7 +501,10 @@ pub struct CloudWatchMetricDataQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric_stat: Option<CloudWatchMetricStat>,
     /// Seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub period: Option<IntOrString>,
     /// Whether the result is returned.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -510,7 +519,10 @@ pub struct CloudWatchMetricStat {
     #[serde(deserialize_with = "wire::or_default")]
     pub metric: CloudWatchMetricStatMetric,
     /// Seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub period: Option<IntOrString>,
     /// Statistic.
     #[serde(
@@ -614,11 +626,11 @@ pub struct KayentaMetric {
 #[serde(rename_all = "camelCase", default)]
 pub struct KayentaThreshold {
     /// Successful from here.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub pass: i64,
     /// Inconclusive from here.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub marginal: i64,
 }
@@ -654,7 +666,7 @@ pub struct ScopeDetail {
     #[schemars(extend("x-required" = true))]
     pub region: String,
     /// Seconds.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub step: i64,
     /// Start time.

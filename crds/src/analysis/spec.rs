@@ -85,13 +85,22 @@ pub struct AnalysisRunSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct TtlStrategy {
     /// For every outcome that has no own value.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub seconds_after_completion: Option<i32>,
     /// After Failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub seconds_after_failure: Option<i32>,
     /// After Successful.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub seconds_after_success: Option<i32>,
 }
 

@@ -75,31 +75,31 @@ pub struct AnalysisRunStatus {
 pub struct RunSummary {
     /// Declared.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub count: i32,
     /// Ended Successful.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub successful: i32,
     /// Ended Failed.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub failed: i32,
     /// Ended Inconclusive.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub inconclusive: i32,
     /// Ended Error.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub error: i32,
@@ -131,37 +131,37 @@ pub struct MetricResult {
     pub message: String,
     /// Measurements that did not end in Error.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub count: i32,
     /// Successful ones.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub successful: i32,
     /// Failed ones.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub failed: i32,
     /// Inconclusive ones.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub inconclusive: i32,
     /// Those that ended in Error.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub error: i32,
     /// Errors since the last one that was none.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub consecutive_error: i32,
@@ -179,7 +179,7 @@ pub struct MetricResult {
     pub metadata: BTreeMap<String, String>,
     /// Successes since the last one that was none.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub consecutive_success: i32,

@@ -43,7 +43,10 @@ pub struct ExperimentSpec {
     )]
     pub duration: String,
     /// Seconds without progress per template; default 600.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub progress_deadline_seconds: Option<i32>,
     /// Stop now. Set by users and by the owner of the Experiment.
     #[serde(
@@ -58,7 +61,10 @@ pub struct ExperimentSpec {
     )]
     pub analyses: Vec<ExperimentAnalysisTemplateRef>,
     /// Seconds until the ReplicaSets go to 0; default 30.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_seconds: Option<i32>,
     /// Metrics that are measured without consequence.
     #[serde(
@@ -86,11 +92,14 @@ pub struct TemplateSpec {
     #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Pods; default 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub replicas: Option<i32>,
     /// Seconds a pod must stay ready before it counts as available.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub min_ready_seconds: i32,
@@ -183,23 +192,26 @@ pub struct TemplateStatus {
     #[schemars(extend("x-required" = true))]
     pub name: String,
     /// Pods.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub replicas: i32,
     /// Equal to `replicas`.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub updated_replicas: i32,
     /// Ready pods.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub ready_replicas: i32,
     /// Available pods.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub available_replicas: i32,
     /// Times the name of its ReplicaSet was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub collision_count: Option<i32>,
     /// How it stands.
     #[serde(

@@ -73,7 +73,10 @@ pub struct RolloutAnalysisBackground {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis_run_metadata: Option<PodTemplateMetadata>,
     /// Step index from which it runs; default 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub starting_step: Option<i32>,
 }
 
@@ -149,7 +152,7 @@ pub struct MeasurementRetention {
     #[schemars(extend("x-required" = true))]
     pub metric_name: String,
     /// Measurements kept; 0 or less means the default of 10.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub limit: i32,
 }

@@ -23,28 +23,43 @@ pub struct BlueGreenStrategy {
     )]
     pub preview_service: String,
     /// Size of the new ReplicaSet before promotion; default all replicas.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub preview_replica_count: Option<i32>,
     /// `false` waits for a human; default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auto_promotion_enabled: Option<bool>,
     /// Seconds of pause before the promotion happens by itself; 0 means no timer.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub auto_promotion_seconds: i32,
     /// Pods that a restart may take down at once; default 25%, rounded down.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub max_unavailable: Option<IntOrString>,
     /// Seconds until the previous ReplicaSet goes to 0; default 30.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_seconds: Option<i32>,
     /// Old ReplicaSets that the delay may keep up at a time; default unlimited.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_revision_limit: Option<i32>,
     /// Seconds until the preview goes to 0 after an abort; default 30, 0 never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub abort_scale_down_delay_seconds: Option<i32>,
     /// Analysis before the active Service is switched.
     #[serde(skip_serializing_if = "Option::is_none")]

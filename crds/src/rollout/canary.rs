@@ -36,10 +36,16 @@ pub struct CanaryStrategy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic_routing: Option<Box<RolloutTrafficRouting>>,
     /// Pods below the desired count during an update; default 25%, rounded down.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub max_unavailable: Option<IntOrString>,
     /// Pods above the desired count during an update; default 25%, rounded up.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub max_surge: Option<IntOrString>,
     /// Analysis that runs beside the steps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,13 +60,22 @@ pub struct CanaryStrategy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stable_metadata: Option<PodTemplateMetadata>,
     /// Seconds until the previous ReplicaSet goes to 0; default 30 with a router, else 0.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_seconds: Option<i32>,
     /// Old ReplicaSets that the delay may keep up at a time; default unlimited.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_revision_limit: Option<i32>,
     /// Seconds until the canary goes to 0 after an abort; default 30, 0 never. Router only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub abort_scale_down_delay_seconds: Option<i32>,
     /// Shrink the stable ReplicaSet with its share of traffic. Router only.
     #[serde(
@@ -72,7 +87,10 @@ pub struct CanaryStrategy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ping_pong: Option<PingPongSpec>,
     /// Least size of a ReplicaSet that is not empty. Router only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub min_pods_per_replica_set: Option<i32>,
     /// When the canary counts as ready; default all of its pods.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +120,7 @@ pub struct ReplicaProgressThreshold {
     #[schemars(extend("x-required" = true))]
     pub r#type: String,
     /// The amount.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub value: i32,
 }

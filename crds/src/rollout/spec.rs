@@ -17,7 +17,10 @@ use crate::wire;
 #[serde(rename_all = "camelCase", default)]
 pub struct RolloutSpec {
     /// Desired pods; absent means 1 and is written back as 1 by the controller.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub replicas: Option<i32>,
     /// Pods of this Rollout. Required unless `workloadRef` brings one; immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +36,7 @@ pub struct RolloutSpec {
     pub workload_ref: Option<ObjectRef>,
     /// Seconds a pod must stay ready before it counts as available.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub min_ready_seconds: i32,
@@ -44,7 +47,10 @@ pub struct RolloutSpec {
     )]
     pub strategy: RolloutStrategy,
     /// Old ReplicaSets kept besides new and stable; default 10.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub revision_history_limit: Option<i32>,
     /// Manual hold. Written by users only.
     #[serde(
@@ -53,7 +59,10 @@ pub struct RolloutSpec {
     )]
     pub paused: bool,
     /// Seconds without progress until the update counts as stuck; default 600 (API-61).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub progress_deadline_seconds: Option<i32>,
     /// Whether passing the deadline aborts the update (API-62).
     #[serde(
@@ -120,7 +129,7 @@ pub struct RolloutStrategy {
 pub struct RollbackWindowSpec {
     /// Number of revisions; 0 switches the window off.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub revisions: i32,
@@ -131,10 +140,16 @@ pub struct RollbackWindowSpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisRunStrategy {
     /// Finished successful ones kept; default 5.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub successful_run_history_limit: Option<i32>,
     /// Finished failed, errored and inconclusive ones kept; default 5.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub unsuccessful_run_history_limit: Option<i32>,
 }
 
@@ -157,7 +172,7 @@ pub struct AntiAffinity {
 #[serde(rename_all = "camelCase", default)]
 pub struct PreferredDuringSchedulingIgnoredDuringExecution {
     /// 1 to 100.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub weight: i32,
 }

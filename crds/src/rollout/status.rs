@@ -24,9 +24,9 @@ wire_enum! {
 wire_enum! {
     /// Why the controller paused an update.
     pub enum PauseReason {
-        /// A step with a running verdict of nobody: the analysis was inconclusive.
+        /// An analysis ended without a verdict.
         InconclusiveAnalysisRun,
-        /// The Experiment of a step was inconclusive.
+        /// The Experiment of a step ended without a verdict.
         InconclusiveExperiment,
         /// A pause step.
         CanaryPauseStep,
@@ -105,7 +105,10 @@ pub struct RolloutStatus {
     )]
     pub current_step_hash: String,
     /// Running step; the number of steps when done.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub current_step_index: Option<i32>,
     /// Pod hash of the stable ReplicaSet.
     #[serde(
@@ -116,32 +119,32 @@ pub struct RolloutStatus {
     pub stable_rs: String,
     /// Pods of all ReplicaSets.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub replicas: i32,
     /// Pods of the new ReplicaSet.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub updated_replicas: i32,
     /// Ready pods of all ReplicaSets; blue-green: of the active one.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub ready_replicas: i32,
     /// Available pods of all ReplicaSets; blue-green: of the active one.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub available_replicas: i32,
     /// Pods that an autoscaler sees.
     #[serde(
         rename = "HPAReplicas",
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub hpa_replicas: i32,
@@ -152,7 +155,10 @@ pub struct RolloutStatus {
     )]
     pub selector: String,
     /// Times the name of a new ReplicaSet was taken.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub collision_count: Option<i32>,
     /// Generation that this status is about, as text.
     #[serde(
@@ -312,7 +318,7 @@ pub struct TrafficWeights {
 #[serde(rename_all = "camelCase", default)]
 pub struct WeightDestination {
     /// Share, in parts of `maxTrafficWeight`; written at 0.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub weight: i32,
     /// Service.
@@ -354,7 +360,7 @@ pub struct RolloutAnalysisRunStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct StepPluginStatus {
     /// Step index.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub index: i32,
     /// Plugin.
@@ -394,7 +400,7 @@ pub struct StepPluginStatus {
     pub backoff: String,
     /// Calls so far.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub executions: i32,
@@ -492,7 +498,10 @@ pub struct RolloutDuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manual_pause_started_at: Option<Time>,
     /// Seconds of manual pauses that have ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub total_manual_pause_duration_seconds: Option<i64>,
     /// End.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,10 @@ use crate::wire;
 #[serde(rename_all = "camelCase", default)]
 pub struct CanaryStep {
     /// Canary weight, 0 to `maxTrafficWeight`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub set_weight: Option<i32>,
     /// Wait for a time or for a human.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +52,10 @@ pub struct CanaryStep {
 #[serde(rename_all = "camelCase", default)]
 pub struct RolloutPause {
     /// Seconds as number or digits, or a Go duration (API-17).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::int_or_string"
+    )]
     pub duration: Option<IntOrString>,
 }
 
@@ -58,10 +64,16 @@ pub struct RolloutPause {
 #[serde(rename_all = "camelCase", default)]
 pub struct SetCanaryScale {
     /// Share of the desired replicas, in parts of `maxTrafficWeight`, rounded up.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub weight: Option<i32>,
     /// Number of pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub replicas: Option<i32>,
     /// Follow the traffic weight again.
     #[serde(
@@ -141,7 +153,10 @@ pub struct SetMirrorRoute {
     )]
     pub r#match: Vec<RouteMatch>,
     /// Share of matching requests to copy; default 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub percentage: Option<i32>,
 }
 
@@ -210,7 +225,10 @@ pub struct RolloutExperimentStep {
     #[serde(deserialize_with = "wire::or_default")]
     pub analysis_run_metadata: PodTemplateMetadata,
     /// Seconds until the template ReplicaSets go to 0; default 30.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub scale_down_delay_seconds: Option<i32>,
 }
 
@@ -227,7 +245,10 @@ pub struct RolloutExperimentTemplate {
     #[schemars(extend("x-required" = true))]
     pub spec_ref: String,
     /// Pods; default 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub replicas: Option<i32>,
     /// Added to the pods; its labels also to the selector. Always written.
     #[serde(deserialize_with = "wire::or_default")]
@@ -236,7 +257,10 @@ pub struct RolloutExperimentTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
     /// Share of traffic given to these pods.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub weight: Option<i32>,
     /// Makes a Service for the template.
     #[serde(skip_serializing_if = "Option::is_none")]

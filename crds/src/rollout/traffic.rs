@@ -49,7 +49,10 @@ pub struct RolloutTrafficRouting {
     )]
     pub managed_routes: Vec<ManagedRoute>,
     /// Denominator of weights; default 100. Nginx and plugins only.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::optional_number"
+    )]
     pub max_traffic_weight: Option<i32>,
 }
 
@@ -115,7 +118,7 @@ pub struct IstioVirtualService {
 pub struct TlsRoute {
     /// Port; 0 means any.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub port: i64,
@@ -133,7 +136,7 @@ pub struct TlsRoute {
 pub struct TcpRoute {
     /// Port.
     #[serde(
-        deserialize_with = "wire::or_default",
+        deserialize_with = "wire::number",
         skip_serializing_if = "wire::is_default"
     )]
     pub port: i64,
@@ -216,7 +219,7 @@ pub struct AlbTrafficRouting {
     )]
     pub ingresses: Vec<String>,
     /// Port of the Services in the forward action.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub service_port: i32,
     /// Service named in the Ingress rule; default the stable one.
@@ -245,7 +248,7 @@ pub struct StickinessConfig {
     #[schemars(extend("x-required" = true))]
     pub enabled: bool,
     /// 1 to 604800.
-    #[serde(deserialize_with = "wire::or_default")]
+    #[serde(deserialize_with = "wire::number")]
     #[schemars(extend("x-required" = true))]
     pub duration_seconds: i64,
 }

@@ -6,15 +6,15 @@
 //! stored has the peer's form; work in flight is not in it, so after a restart it is simply asked
 //! for again.
 //!
-//! * [`args`]: placeholders and secrets. * [`rules`]: what a valid spec is, dry-run, retention.
+//! * [`args`]: placeholders and secrets. * [`rules`]: dry-run, retention, limits.
 //! * [`schedule`]: which task is due, and when the next one is. * [`assess`]: verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use sluice_crds::AnalysisRun;
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunStatus, Measurement, Metric, MetricResult};
+use sluice_crds::{AnalysisRun, validate};
 
 use crate::event::Event;
 use crate::why::{Reason, Why};
@@ -145,12 +145,12 @@ pub fn decide_run(seen: &ObservedRun, now: Timestamp) -> RunPlan {
     }
     let plan = args::planning_copy(&run.spec)
         .map_err(|error| format!("Unable to resolve metric arguments: {error}"))
-        .and_then(|metrics| {
-            let rules = rules::Rules::new(&run.spec, &metrics);
-            let rules = rules.map_err(|error| format!("Analysis spec invalid: {error}"))?;
+        .and_then(|spec| {
+            validate::analysis_run(&spec).map_err(|e| format!("Analysis spec invalid: {e}"))?;
+            let rules = rules::Rules::new(&spec, &spec.metrics);
             Ok(Pass {
                 seen,
-                metrics,
+                metrics: spec.metrics,
                 rules,
                 now,
             })

@@ -14,6 +14,7 @@ pub mod conditions;
 pub mod decide;
 pub mod duration;
 pub mod event;
+pub mod experiment;
 pub mod observed;
 pub mod phase;
 pub mod plan;

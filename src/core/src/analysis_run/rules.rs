@@ -1,14 +1,11 @@
-//! What a valid run is, which metrics are dry-run, and how many measurements stay (ANA-8..10).
+//! Which metrics are dry-run, how many measurements stay, and what limits apply (ANA-9, 10, 15).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use sluice_crds::analysis::{AnalysisRunSpec, Metric, MetricProvider};
-use sluice_crds::duration::GoDuration;
+use sluice_crds::defaults::{CONSECUTIVE_ERROR_LIMIT, MEASUREMENTS_KEPT};
 use sluice_crds::numbers::int_or;
-
-/// Measurements kept where no rule says otherwise.
-const RETENTION: i32 = 10;
 
 /// What the rules of a run say about its metrics.
 #[derive(Clone, Debug, Default)]
@@ -18,31 +15,19 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Checks the spec; `metrics` are its metrics, resolved.
-    pub(crate) fn new(spec: &AnalysisRunSpec, metrics: &[Metric]) -> Result<Self, String> {
-        validate(metrics)?;
+    /// The rules of a spec that was checked; `metrics` are its metrics, resolved.
+    pub(crate) fn new(spec: &AnalysisRunSpec, metrics: &[Metric]) -> Self {
         let mut rules = Self::default();
-        for (at, rule) in spec.dry_run.iter().enumerate() {
-            let names = matching(&rule.metric_name, metrics);
-            if names.is_empty() {
-                return Err(format!(
-                    "dryRun[{at}]: Rule didn't match any metric name(s)"
-                ));
-            }
-            rules.dry_run.extend(names);
+        for rule in &spec.dry_run {
+            rules.dry_run.extend(matching(&rule.metric_name, metrics));
         }
-        for (at, rule) in spec.measurement_retention.iter().enumerate() {
+        for rule in &spec.measurement_retention {
             let names = matching(&rule.metric_name, metrics);
-            if names.is_empty() {
-                return Err(format!(
-                    "measurementRetention[{at}]: Rule didn't match any metric name(s)"
-                ));
-            }
             rules
                 .retention
                 .extend(names.into_iter().map(|name| (name, rule.limit)));
         }
-        Ok(rules)
+        rules
     }
 
     /// Whether a metric has no consequence.
@@ -56,7 +41,7 @@ impl Rules {
             .get(metric)
             .copied()
             .filter(|limit| *limit > 0)
-            .unwrap_or(RETENTION)
+            .unwrap_or(MEASUREMENTS_KEPT)
     }
 }
 
@@ -68,91 +53,6 @@ pub fn matching(rule: &str, metrics: &[Metric]) -> Vec<String> {
     };
     let names = metrics.iter().map(|metric| &metric.name);
     names.filter(|name| regex.is_match(name)).cloned().collect()
-}
-
-/// The first error in the metrics of a run (ANA-8).
-fn validate(metrics: &[Metric]) -> Result<(), String> {
-    if metrics.is_empty() {
-        return Err("no metrics specified".to_owned());
-    }
-    let mut names = BTreeSet::new();
-    for (at, metric) in metrics.iter().enumerate() {
-        if !names.insert(&metric.name) {
-            return Err(format!("metrics[{at}]: duplicate name '{}'", metric.name));
-        }
-        validate_metric(metric).map_err(|error| format!("metrics[{at}]: {error}"))?;
-    }
-    Ok(())
-}
-
-fn validate_metric(metric: &Metric) -> Result<(), String> {
-    let count = int_or(metric.count.as_ref(), 0);
-    let limits = Limits::of(metric);
-    let (failures, successes) = (limits.failure, limits.consecutive_success);
-    let refuse = |text: &str| Err(text.to_owned());
-    if successes < 0 {
-        return refuse("consecutiveSuccessLimit must be >= 0");
-    }
-    if failures < -1 {
-        return refuse("failureLimit must be >= 0, or -1 to be disabled");
-    }
-    if failures == -1 && successes == 0 {
-        return refuse("failureLimit and consecutiveSuccessLimit cannot both be disabled");
-    }
-    if limits.inconclusive < 0 {
-        return refuse("inconclusiveLimit must be >= 0");
-    }
-    if limits.consecutive_error < 0 {
-        return refuse("consecutiveErrorLimit must be >= 0");
-    }
-    if count > 0 {
-        if failures >= 0 && count < failures.saturating_add(successes) {
-            return Err(format!(
-                "count ({count}) must be >= failureLimit + consecutiveSuccessLimit \
-                 ({failures} + {successes}) if both >= 0"
-            ));
-        }
-        if failures == -1 && count < successes {
-            return refuse("count must be >= consecutiveSuccessLimit");
-        }
-        if count < limits.inconclusive {
-            return refuse("count must be >= inconclusiveLimit");
-        }
-    }
-    if count > 1 && metric.interval.is_empty() {
-        return refuse("interval must be specified when count > 1");
-    }
-    if !metric.interval.is_empty() {
-        let parsed = metric.interval.parse::<GoDuration>();
-        parsed.map_err(|error| format!("invalid interval string: {error}"))?;
-    }
-    if !metric.initial_delay.is_empty() {
-        let parsed = metric.initial_delay.parse::<GoDuration>();
-        parsed.map_err(|error| format!("invalid startDelay string: {error}"))?;
-    }
-    match providers(&metric.provider) {
-        0 => refuse("no provider specified"),
-        1 => Ok(()),
-        _ => refuse("multiple providers specified"),
-    }
-}
-
-/// How many providers are given; every plugin counts.
-fn providers(provider: &MetricProvider) -> usize {
-    let given = [
-        provider.prometheus.is_some(),
-        provider.kayenta.is_some(),
-        provider.web.is_some(),
-        provider.datadog.is_some(),
-        provider.wavefront.is_some(),
-        provider.new_relic.is_some(),
-        provider.job.is_some(),
-        provider.cloud_watch.is_some(),
-        provider.graphite.is_some(),
-        provider.influxdb.is_some(),
-        provider.skywalking.is_some(),
-    ];
-    given.into_iter().filter(|given| *given).count() + provider.plugin.len()
 }
 
 /// Whether a provider leaves measurements open, and something outside with them: begun work of it
@@ -179,7 +79,10 @@ impl Limits {
         Self {
             failure: int_or(metric.failure_limit.as_ref(), 0),
             inconclusive: int_or(metric.inconclusive_limit.as_ref(), 0),
-            consecutive_error: int_or(metric.consecutive_error_limit.as_ref(), 4),
+            consecutive_error: int_or(
+                metric.consecutive_error_limit.as_ref(),
+                CONSECUTIVE_ERROR_LIMIT,
+            ),
             consecutive_success: int_or(metric.consecutive_success_limit.as_ref(), 0),
         }
     }
