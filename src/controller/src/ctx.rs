@@ -1,6 +1,6 @@
 //! What all passes share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
@@ -41,6 +41,8 @@ pub struct Ctx {
     pub on_plan: Option<OnPlan>,
     /// What is remembered of a Rollout from pass to pass.
     pub memories: Memories,
+    /// What is remembered of an Experiment from pass to pass.
+    pub experiment_memories: Memories,
     /// Measurements that are under way.
     pub measuring: crate::measure::Measuring,
 }
@@ -54,6 +56,8 @@ pub struct Memory {
     pub taken_names: BTreeSet<String>,
     /// It is not known whether the last write of the object arrived: read it live first (INV-6).
     pub unsure: bool,
+    /// Writes that the API server refused, by `Kind/name`: its words.
+    pub refused: BTreeMap<String, String>,
     /// It was announced as new.
     pub announced: bool,
 }

@@ -4,16 +4,16 @@
 //! that did not happen; what failed is an observation of the next pass.
 
 use futures::StreamExt;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use sluice_core::event::Event;
 use sluice_core::observed::{FailedWrite, Failure, Observed};
 use sluice_core::plan::{Action, Plan, Planned};
-use sluice_crds::{AnalysisRun, Experiment, ReplicaSet, Rollout, keys};
+use sluice_crds::{Rollout, keys};
 
-use crate::cache::{Change, Service, controller_uid, key_of, lite};
+use crate::cache::{Change, Service, key_of, lite};
 use crate::ctx::Ctx;
 use crate::events::Regarding;
 use crate::http::{is_fenced, is_status};
@@ -21,8 +21,9 @@ use crate::hub::{Actor, Triggers};
 use crate::key::Key;
 use crate::observe::Raw;
 use crate::patch::guarded;
+use children::Children;
 
-mod children;
+pub mod children;
 mod pods;
 mod route;
 pub mod status;
@@ -82,7 +83,9 @@ impl Stop {
         }
     }
 
-    fn failed(what: FailedWrite, object: &str, message: String) -> Self {
+    /// A failure in these words.
+    #[must_use]
+    pub fn failed(what: FailedWrite, object: &str, message: String) -> Self {
         Self::Failed {
             failure: Failure {
                 what,
@@ -99,6 +102,7 @@ struct Pass<'a> {
     ctx: &'a Ctx,
     seen: &'a Observed,
     raw: &'a Raw,
+    children: Children<'a>,
     key: Key,
     regarding: Regarding,
     /// resourceVersion of the Rollout that the decision holds for, own writes of this pass included.
@@ -108,18 +112,35 @@ struct Pass<'a> {
 
 /// Carries `plan` out.
 pub async fn execute(ctx: &Ctx, seen: &Observed, raw: &Raw, plan: &Plan) -> Outcome {
+    let key = key_of(seen.rollout.as_ref());
     let mut pass = Pass {
         ctx,
         seen,
         raw,
-        key: key_of(seen.rollout.as_ref()),
+        children: Children {
+            ctx,
+            actor: Actor::Rollout(&key),
+            namespace: key.namespace(),
+            uid: seen.rollout.metadata.uid.as_deref().unwrap_or_default(),
+            wrote: false,
+            taken: Vec::new(),
+        },
+        key: key.clone(),
         regarding: Regarding::new(seen.rollout.as_ref()),
         version: seen.rollout.resource_version().unwrap_or_default(),
         wrote: false,
     };
     let stop = pass.run(plan).await.err();
+    let taken = std::mem::take(&mut pass.children.taken);
+    if !taken.is_empty() {
+        ctx.memories.change(&pass.key, |memory| {
+            memory
+                .taken_names
+                .extend(taken.into_iter().map(|(_, name)| name));
+        });
+    }
     Outcome {
-        wrote: pass.wrote,
+        wrote: pass.wrote || pass.children.wrote,
         stop,
     }
 }
@@ -169,23 +190,31 @@ impl Pass<'_> {
 
     async fn action(&mut self, planned: &Planned) -> Result<(), Stop> {
         tracing::debug!(action = ?Brief(&planned.action), "write");
+        let cache = &self.ctx.cache;
+        let (runs, experiments) = (cache.runs.clone(), cache.experiments.clone());
         match &planned.action {
             Action::PatchRollout { patch } => self.patch_rollout(patch).await,
-            Action::CreateReplicaSet(rs) => self.create_replica_set(rs).await,
+            Action::CreateReplicaSet(rs) => self.children.create_replica_set(rs).await,
             Action::AdoptReplicaSet { name, guard } => self.adopt(name, guard).await,
             Action::ReleaseReplicaSet { name, guard } => self.release(name, guard).await,
             Action::PatchReplicaSet { name, guard, patch } => {
-                self.patch_replica_set(name, guard, patch).await
+                self.children.patch_replica_set(name, guard, patch).await
             }
-            Action::DeleteReplicaSet { name } => self.delete_replica_set(name).await,
+            Action::DeleteReplicaSet { name } => self.children.delete_replica_set(name).await,
             Action::PatchService { name, patch } => self.patch_service(name, patch).await,
             Action::Route(want) => self.route(want).await,
-            Action::CreateAnalysisRun(run) => self.create_run(run).await,
-            Action::TerminateAnalysisRun { name } => self.terminate_run(name).await,
-            Action::DeleteAnalysisRun { name } => self.delete_run(name).await,
-            Action::CreateExperiment(experiment) => self.create_experiment(experiment).await,
-            Action::TerminateExperiment { name } => self.terminate_experiment(name).await,
-            Action::DeleteExperiment { name } => self.delete_experiment(name).await,
+            Action::CreateAnalysisRun(run) => self.children.create(run.as_ref(), &runs).await,
+            Action::TerminateAnalysisRun { name } => self.children.terminate(name, &runs).await,
+            Action::DeleteAnalysisRun { name } => self.children.delete(name, &runs).await,
+            Action::CreateExperiment(experiment) => {
+                self.children
+                    .create(experiment.as_ref(), &experiments)
+                    .await
+            }
+            Action::TerminateExperiment { name } => {
+                self.children.terminate(name, &experiments).await
+            }
+            Action::DeleteExperiment { name } => self.children.delete(name, &experiments).await,
             Action::PatchPod { .. } => self.pods(std::slice::from_ref(planned)).await,
             Action::EvictPod { name } => self.evict(name).await,
             Action::ScaleWorkload { name, replicas } => self.scale_workload(name, *replicas).await,
@@ -236,60 +265,6 @@ impl Pass<'_> {
         }
     }
 
-    async fn create_replica_set(&mut self, rs: &ReplicaSet) -> Result<(), Stop> {
-        let api: Api<ReplicaSet> = self.api();
-        let name = rs.name_any();
-        match api.create(&PostParams::default(), rs).await {
-            Ok(created) => {
-                self.saw_replica_set(created);
-                Ok(())
-            }
-            Err(error) if is_status(&error, 409) => {
-                // The cache may be behind: whose is it?
-                match api.get_opt(&name).await {
-                    Ok(Some(found)) if self.is_ours(&found.metadata) => {
-                        self.ctx.cache.replica_sets.observe_write(found);
-                        Err(Stop::Conflict)
-                    }
-                    Ok(Some(_)) => {
-                        self.take_name(&name);
-                        let what = FailedWrite::ReplicaSetNameTaken;
-                        Err(Stop::failed(what, &name, words(&error)))
-                    }
-                    Ok(None) => Err(Stop::Conflict),
-                    Err(error) => Err(Stop::from_error(
-                        FailedWrite::CreateReplicaSet,
-                        &name,
-                        &error,
-                    )),
-                }
-            }
-            Err(error) => Err(Stop::from_error(
-                FailedWrite::CreateReplicaSet,
-                &name,
-                &error,
-            )),
-        }
-    }
-
-    fn is_ours(&self, meta: &ObjectMeta) -> bool {
-        controller_uid(meta) == self.seen.rollout.metadata.uid.as_deref()
-    }
-
-    fn take_name(&self, name: &str) {
-        self.ctx.memories.change(&self.key, |memory| {
-            memory.taken_names.insert(name.to_owned());
-        });
-    }
-
-    fn saw_replica_set(&mut self, rs: ReplicaSet) {
-        self.wrote = true;
-        let now = self.ctx.cache.replica_sets.observe_write(rs);
-        self.ctx
-            .hub
-            .changed(&Change::Applied { before: None, now }, self.actor());
-    }
-
     async fn adopt(&mut self, name: &str, guard: &str) -> Result<(), Stop> {
         // Only while the Rollout certainly exists (CTL-15).
         let live: Api<Rollout> = self.api();
@@ -311,7 +286,7 @@ impl Pass<'_> {
             block_owner_deletion: Some(true),
         });
         let patch = json!({ "metadata": { "ownerReferences": owners } });
-        self.patch_replica_set(name, guard, &patch).await
+        self.children.patch_replica_set(name, guard, &patch).await
     }
 
     async fn release(&mut self, name: &str, guard: &str) -> Result<(), Stop> {
@@ -319,7 +294,7 @@ impl Pass<'_> {
         let mut owners = self.owners_of(name);
         owners.retain(|owner| owner.uid != uid);
         let patch = json!({ "metadata": { "ownerReferences": owners } });
-        self.patch_replica_set(name, guard, &patch).await
+        self.children.patch_replica_set(name, guard, &patch).await
     }
 
     fn owners_of(&self, name: &str) -> Vec<OwnerReference> {
@@ -331,71 +306,6 @@ impl Pass<'_> {
         found
             .and_then(|rs| rs.metadata.owner_references.clone())
             .unwrap_or_default()
-    }
-
-    async fn patch_replica_set(
-        &mut self,
-        name: &str,
-        guard: &str,
-        patch: &Value,
-    ) -> Result<(), Stop> {
-        let api: Api<ReplicaSet> = self.api();
-        let body = guarded(patch.clone(), guard);
-        match api
-            .patch(name, &PatchParams::default(), &Patch::Merge(&body))
-            .await
-        {
-            Ok(rs) => {
-                self.saw_replica_set(rs);
-                Ok(())
-            }
-            Err(error) => Err(self.replica_set_failed(name, &error).await),
-        }
-    }
-
-    /// After a conflict the next pass needs the version that won.
-    async fn replica_set_failed(&self, name: &str, error: &kube::Error) -> Stop {
-        let key = Key::new(self.key.namespace(), name);
-        if is_status(error, 404) {
-            self.ctx.cache.replica_sets.observe_delete(&key);
-            return Stop::Conflict;
-        }
-        let stop = Stop::from_error(FailedWrite::Other, name, error);
-        if stop == Stop::Conflict {
-            let api: Api<ReplicaSet> = self.api();
-            match api.get_opt(name).await {
-                Ok(Some(rs)) => drop(self.ctx.cache.replica_sets.observe_write(rs)),
-                Ok(None) => drop(self.ctx.cache.replica_sets.observe_delete(&key)),
-                Err(error) => tracing::debug!(%error, "cannot read a ReplicaSet after a conflict"),
-            }
-        }
-        stop
-    }
-
-    async fn delete_replica_set(&mut self, name: &str) -> Result<(), Stop> {
-        let key = Key::new(self.key.namespace(), name);
-        let known = self.ctx.cache.replica_sets.get(&key);
-        let preconditions = known.map(|rs| Preconditions {
-            uid: rs.metadata.uid.clone(),
-            resource_version: rs.metadata.resource_version.clone(),
-        });
-        let options = DeleteParams {
-            preconditions,
-            ..DeleteParams::background()
-        };
-        let api: Api<ReplicaSet> = self.api();
-        match api.delete(name, &options).await {
-            Ok(_) => {
-                self.wrote = true;
-                self.ctx.cache.replica_sets.observe_delete(&key);
-                Ok(())
-            }
-            Err(error) if is_status(&error, 404) => {
-                self.ctx.cache.replica_sets.observe_delete(&key);
-                Ok(())
-            }
-            Err(error) => Err(self.replica_set_failed(name, &error).await),
-        }
     }
 
     async fn patch_service(&mut self, name: &str, patch: &Value) -> Result<(), Stop> {

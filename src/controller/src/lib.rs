@@ -81,8 +81,8 @@ pub struct Config {
     pub routers: sluice_trafficrouters::Config,
     /// Namespace of the controller's own objects.
     pub own_namespace: String,
-    /// Takes measurements; the providers of `sluice_analysis` by default.
-    pub measure: Arc<dyn measure::Measure>,
+    /// Takes measurements; the providers of `sluice_analysis` when absent.
+    pub measure: Option<Arc<dyn measure::Measure>>,
     /// Listens to every decision about a Rollout.
     pub on_plan: Option<OnPlan>,
     /// Metrics, when the caller wants to see them; else the run makes its own.
@@ -111,7 +111,7 @@ impl Default for Config {
             http: http::HttpSettings::default(),
             routers: sluice_trafficrouters::Config::default(),
             own_namespace: "argo-rollouts".to_owned(),
-            measure: Arc::new(providers::Providers::default()),
+            measure: None,
             on_plan: None,
             metrics: None,
             metrics_port: None,
@@ -231,6 +231,20 @@ pub async fn run(
     }
 }
 
+/// The providers; where the cluster for Jobs cannot be reached, all but those of Jobs.
+async fn providers(config: &Config, client: &Client) -> Arc<dyn measure::Measure> {
+    use sluice_analysis::job::JobCluster;
+
+    let jobs = match JobCluster::from_env(client.clone()).await {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            tracing::error!(error, "Jobs run beside their AnalysisRuns instead");
+            JobCluster::new(client.clone(), None)
+        }
+    };
+    Arc::new(providers::Providers::new(jobs, config.clock.clone()))
+}
+
 /// What a leader does.
 async fn serve(
     config: Config,
@@ -264,6 +278,10 @@ async fn serve(
         resync: jiff::SignedDuration::try_from(config.resync).unwrap_or_default(),
         instance_id: config.instance_id.clone(),
     };
+    let measure = match &config.measure {
+        Some(measure) => measure.clone(),
+        None => providers(&config, &client).await,
+    };
     let ctx = Arc::new(Ctx {
         client,
         clock: config.clock.clone(),
@@ -276,8 +294,9 @@ async fn serve(
         pod_writes: config.pod_writes,
         on_plan: config.on_plan.clone(),
         memories: Memories::default(),
+        experiment_memories: Memories::default(),
         measuring: measure::Measuring::new(
-            config.measure.clone(),
+            measure,
             config.clock.clone(),
             queues.runs.clone(),
             tasks.clone(),

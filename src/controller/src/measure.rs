@@ -27,7 +27,7 @@ pub use secrets::{SecretError, read as read_secrets};
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// One thing to do for a provider.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Work {
     /// The run.
     pub run: Arc<AnalysisRun>,
@@ -35,6 +35,8 @@ pub struct Work {
     pub task: Task,
     /// The metric, arguments and secrets filled in.
     pub metric: Metric,
+    /// Values of secrets, by argument: they must appear in nothing that is stored or logged.
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// What a provider answers.
@@ -249,7 +251,13 @@ async fn take(
         Ok(metric) => metric,
         Err(text) => return unresolved(text),
     };
-    let mut measured = inner.measure.measure(Work { run, task, metric }).await;
+    let work = Work {
+        run,
+        task,
+        metric,
+        secrets: secrets.clone(),
+    };
+    let mut measured = inner.measure.measure(work).await;
     args::redact(
         &mut measured.measurement,
         secrets.values().map(String::as_str),

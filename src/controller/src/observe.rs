@@ -22,6 +22,7 @@ mod pods;
 mod references;
 mod routes;
 
+pub use references::TemplateReader;
 pub use routes::{api_resource, read_routes};
 
 /// What a pass works on beyond the observation: raw forms that are written as a whole.

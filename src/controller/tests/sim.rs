@@ -11,7 +11,13 @@
 #[path = "sim/harness.rs"]
 mod harness;
 
+#[path = "sim/analysis.rs"]
+mod analysis;
 #[path = "sim/canary.rs"]
 mod canary;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/routed.rs"]
+mod routed;
+#[path = "sim/strategies.rs"]
+mod strategies;

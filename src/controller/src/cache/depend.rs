@@ -108,7 +108,7 @@ mod tests {
                 .set(&who, [object("a"), object("b")].into())
                 .is_empty()
         );
-        assert_eq!(dependencies.of(&object("a")), [who.clone()]);
+        assert_eq!(dependencies.of(&object("a")), std::slice::from_ref(&who));
         assert_eq!(dependencies.set(&who, [object("b")].into()), [object("a")]);
         assert!(dependencies.of(&object("a")).is_empty());
         assert_eq!(dependencies.set(&who, BTreeSet::new()), [object("b")]);

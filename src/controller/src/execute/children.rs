@@ -1,74 +1,198 @@
-//! AnalysisRuns and Experiments of a Rollout.
+//! Objects that a Rollout or an Experiment controls: ReplicaSets, AnalysisRuns, Experiments.
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
+use sluice_core::observed::FailedWrite;
+use sluice_crds::ReplicaSet;
 
-use super::{
-    AnalysisRun, Change, Experiment, FailedWrite, Key, Pass, Stop, Triggers, is_status, words,
-};
-use crate::cache::Store;
-use crate::hub::Hub;
+use super::{Stop, words};
+use crate::cache::{Change, Store, controller_uid};
+use crate::ctx::Ctx;
+use crate::http::is_status;
+use crate::hub::{Actor, Hub, Triggers};
+use crate::key::Key;
+use crate::patch::guarded;
 
-impl Pass<'_> {
-    pub(super) async fn create_run(&mut self, run: &AnalysisRun) -> Result<(), Stop> {
-        self.create_child(run, &self.ctx.cache.runs.clone()).await
+/// Writes the children of one owner.
+pub struct Children<'a> {
+    /// What all passes share.
+    pub ctx: &'a Ctx,
+    /// Whose pass it is.
+    pub actor: Actor<'a>,
+    /// Namespace of the owner.
+    pub namespace: &'a str,
+    /// UID of the owner.
+    pub uid: &'a str,
+    /// Whether anything was written.
+    pub wrote: bool,
+    /// Kind and name of children that could not be created because somebody else's object has it.
+    pub taken: Vec<(String, String)>,
+}
+
+impl Children<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.ctx.client.clone(), self.namespace)
     }
 
-    pub(super) async fn create_experiment(&mut self, experiment: &Experiment) -> Result<(), Stop> {
-        self.create_child(experiment, &self.ctx.cache.experiments.clone())
+    fn key(&self, name: &str) -> Key {
+        Key::new(self.namespace, name)
+    }
+
+    /// Our own write of a child: others may be concerned.
+    fn saw<K: Resource>(&mut self, store: &Store<K>, object: K)
+    where
+        Hub: Triggers<K>,
+    {
+        self.wrote = true;
+        let now = store.observe_write(object);
+        self.ctx
+            .hub
+            .changed(&Change::Applied { before: None, now }, Some(self.actor));
+    }
+
+    /// POST; a name clash is an answer, not an overwrite (CTL-23).
+    pub async fn create_replica_set(&mut self, rs: &ReplicaSet) -> Result<(), Stop> {
+        let store = self.ctx.cache.replica_sets.clone();
+        self.post(
+            rs,
+            &store,
+            FailedWrite::CreateReplicaSet,
+            FailedWrite::ReplicaSetNameTaken,
+        )
+        .await
+    }
+
+    /// POST of a run or Experiment; on a name clash the object is read, so that the next decision
+    /// sees it (INV-7).
+    pub async fn create<K>(&mut self, child: &K, store: &Store<K>) -> Result<(), Stop>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        Hub: Triggers<K>,
+    {
+        self.post(child, store, FailedWrite::Other, FailedWrite::Other)
             .await
     }
 
-    /// POST; on a name clash the object is read, so that the next decision sees it (INV-7).
-    async fn create_child<K>(&mut self, child: &K, store: &Store<K>) -> Result<(), Stop>
+    async fn post<K>(
+        &mut self,
+        child: &K,
+        store: &Store<K>,
+        failed: FailedWrite,
+        taken: FailedWrite,
+    ) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
         Hub: Triggers<K>,
     {
         let api: Api<K> = self.api();
         let name = child.name_any();
-        match api.create(&PostParams::default(), child).await {
+        let error = match api.create(&PostParams::default(), child).await {
             Ok(created) => {
-                self.wrote = true;
-                let now = store.observe_write(created);
-                self.ctx
-                    .hub
-                    .changed(&Change::Applied { before: None, now }, self.actor());
-                Ok(())
+                self.saw(store, created);
+                return Ok(());
             }
-            Err(error) if is_status(&error, 409) => match api.get_opt(&name).await {
-                Ok(Some(found)) => {
-                    let ours = self.is_ours(found.meta());
-                    store.observe_write(found);
-                    if ours {
-                        return Err(Stop::Conflict);
-                    }
-                    self.take_name(&name);
-                    Err(Stop::failed(FailedWrite::Other, &name, words(&error)))
+            Err(error) => error,
+        };
+        if !is_status(&error, 409) {
+            return Err(Stop::from_error(failed, &name, &error));
+        }
+        // The cache may be behind: whose is it?
+        match api.get_opt(&name).await {
+            Ok(Some(found)) => {
+                let ours = controller_uid(found.meta()) == Some(self.uid);
+                store.observe_write(found);
+                if ours {
+                    return Err(Stop::Conflict);
                 }
-                Ok(None) => Err(Stop::Conflict),
-                Err(error) => Err(Stop::from_error(FailedWrite::Other, &name, &error)),
-            },
-            Err(error) => Err(Stop::from_error(FailedWrite::Other, &name, &error)),
+                self.taken.push((K::kind(&()).into_owned(), name.clone()));
+                Err(Stop::failed(taken, &name, words(&error)))
+            }
+            Ok(None) => Err(Stop::Conflict),
+            Err(error) => Err(Stop::from_error(failed, &name, &error)),
         }
     }
 
-    pub(super) async fn terminate_run(&mut self, name: &str) -> Result<(), Stop> {
-        self.terminate(name, &self.ctx.cache.runs.clone()).await
-    }
-
-    pub(super) async fn terminate_experiment(&mut self, name: &str) -> Result<(), Stop> {
-        self.terminate(name, &self.ctx.cache.experiments.clone())
+    /// Merge patch of a ReplicaSet, on the condition that it is still the version `guard`.
+    pub async fn patch_replica_set(
+        &mut self,
+        name: &str,
+        guard: &str,
+        patch: &Value,
+    ) -> Result<(), Stop> {
+        let api: Api<ReplicaSet> = self.api();
+        let body = guarded(patch.clone(), guard);
+        match api
+            .patch(name, &PatchParams::default(), &Patch::Merge(&body))
             .await
+        {
+            Ok(rs) => {
+                let store = self.ctx.cache.replica_sets.clone();
+                self.saw(&store, rs);
+                Ok(())
+            }
+            Err(error) => Err(self.replica_set_failed(name, &error).await),
+        }
     }
 
-    async fn terminate<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
+    /// After a conflict the next pass needs the version that won.
+    async fn replica_set_failed(&self, name: &str, error: &kube::Error) -> Stop {
+        let store = &self.ctx.cache.replica_sets;
+        if is_status(error, 404) {
+            store.observe_delete(&self.key(name));
+            return Stop::Conflict;
+        }
+        let stop = Stop::from_error(FailedWrite::Other, name, error);
+        if stop == Stop::Conflict {
+            let api: Api<ReplicaSet> = self.api();
+            match api.get_opt(name).await {
+                Ok(Some(rs)) => drop(store.observe_write(rs)),
+                Ok(None) => drop(store.observe_delete(&self.key(name))),
+                Err(error) => tracing::debug!(%error, "cannot read a ReplicaSet after a conflict"),
+            }
+        }
+        stop
+    }
+
+    /// DELETE of a ReplicaSet, on the condition that it is the one that was seen.
+    pub async fn delete_replica_set(&mut self, name: &str) -> Result<(), Stop> {
+        let key = self.key(name);
+        let store = &self.ctx.cache.replica_sets;
+        let preconditions = store.get(&key).map(|rs| Preconditions {
+            uid: rs.metadata.uid.clone(),
+            resource_version: rs.metadata.resource_version.clone(),
+        });
+        let options = DeleteParams {
+            preconditions,
+            ..DeleteParams::background()
+        };
+        let api: Api<ReplicaSet> = self.api();
+        match api.delete(name, &options).await {
+            Ok(_) => {
+                self.wrote = true;
+                store.observe_delete(&key);
+                Ok(())
+            }
+            Err(error) if is_status(&error, 404) => {
+                store.observe_delete(&key);
+                Ok(())
+            }
+            Err(error) => Err(self.replica_set_failed(name, &error).await),
+        }
+    }
+
+    /// Sets `spec.terminate` of a run or Experiment.
+    pub async fn terminate<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + DeserializeOwned,
         Hub: Triggers<K>,
     {
@@ -79,34 +203,21 @@ impl Pass<'_> {
             .await
         {
             Ok(object) => {
-                self.wrote = true;
-                let now = store.observe_write(object);
-                self.ctx
-                    .hub
-                    .changed(&Change::Applied { before: None, now }, self.actor());
+                self.saw(store, object);
                 Ok(())
             }
             Err(error) if is_status(&error, 404) => {
-                store.observe_delete(&Key::new(self.key.namespace(), name));
+                store.observe_delete(&self.key(name));
                 Ok(())
             }
             Err(error) => Err(Stop::from_error(FailedWrite::Other, name, &error)),
         }
     }
 
-    pub(super) async fn delete_run(&mut self, name: &str) -> Result<(), Stop> {
-        self.delete_child::<AnalysisRun>(name, &self.ctx.cache.runs.clone())
-            .await
-    }
-
-    pub(super) async fn delete_experiment(&mut self, name: &str) -> Result<(), Stop> {
-        self.delete_child::<Experiment>(name, &self.ctx.cache.experiments.clone())
-            .await
-    }
-
-    async fn delete_child<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
+    /// DELETE of a run or Experiment.
+    pub async fn delete<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + DeserializeOwned,
     {
         let api: Api<K> = self.api();
@@ -116,7 +227,7 @@ impl Pass<'_> {
             }
             _ => {
                 self.wrote = true;
-                store.observe_delete(&Key::new(self.key.namespace(), name));
+                store.observe_delete(&self.key(name));
                 Ok(())
             }
         }

@@ -34,12 +34,7 @@ pub(super) fn read(
         )
     });
     let services = services.collect();
-    let mut templates = TemplateReader {
-        ctx,
-        namespace: &namespace,
-        looked_at,
-        store: TemplateStore::default(),
-    };
+    let mut templates = TemplateReader::new(ctx, &namespace, looked_at);
     for name in &wanted.templates {
         templates.read(name, false);
     }
@@ -48,7 +43,7 @@ pub(super) fn read(
     }
     References {
         services,
-        templates: templates.store,
+        templates: templates.done(),
         ingresses: of_kind(routes, "Ingress", wanted.ingresses, &namespace),
         virtual_services: of_kind(
             routes,
@@ -99,16 +94,32 @@ fn place(written: &str, kind: &str, namespace: &str) -> (String, String) {
 }
 
 /// Follows templates to those that they refer to.
-pub(crate) struct TemplateReader<'a> {
-    pub(crate) ctx: &'a Ctx,
-    pub(crate) namespace: &'a str,
-    pub(crate) looked_at: &'a mut BTreeSet<ObjectId>,
-    pub(crate) store: TemplateStore,
+pub struct TemplateReader<'a> {
+    ctx: &'a Ctx,
+    namespace: &'a str,
+    looked_at: &'a mut BTreeSet<ObjectId>,
+    store: TemplateStore,
 }
 
-impl TemplateReader<'_> {
+impl<'a> TemplateReader<'a> {
+    /// Reads for an object of this namespace; what is read is noted in `looked_at`.
+    pub fn new(ctx: &'a Ctx, namespace: &'a str, looked_at: &'a mut BTreeSet<ObjectId>) -> Self {
+        Self {
+            ctx,
+            namespace,
+            looked_at,
+            store: TemplateStore::default(),
+        }
+    }
+
+    /// All that was read.
+    #[must_use]
+    pub fn done(self) -> TemplateStore {
+        self.store
+    }
+
     /// Reads a template and all that it refers to, each once.
-    pub(crate) fn read(&mut self, name: &str, cluster: bool) {
+    pub fn read(&mut self, name: &str, cluster: bool) {
         let mut open: Vec<AnalysisTemplateRef> = vec![AnalysisTemplateRef {
             template_name: name.to_owned(),
             cluster_scope: cluster.then_some(true),

@@ -33,7 +33,7 @@ pub struct World {
     pub clock: sluice_sim::Clock,
     pub plans: Arc<Mutex<Vec<String>>>,
     _control: ControlPlane,
-    kubelet: sluice_sim::kubelet::RunningKubelet,
+    _kubelet: sluice_sim::kubelet::RunningKubelet,
 }
 
 /// A controller that runs.
@@ -72,6 +72,19 @@ impl World {
             clock: clock.clone(),
             ..Default::default()
         });
+        for kind in [
+            "rollouts",
+            "analysisruns",
+            "analysistemplates",
+            "clusteranalysistemplates",
+            "experiments",
+        ] {
+            let path = format!("{}/../../crds/yaml/{kind}.yaml", env!("CARGO_MANIFEST_DIR"));
+            let definition = std::fs::read_to_string(path).unwrap();
+            cluster
+                .apply(&serde_yaml_ng::from_str(&definition).unwrap())
+                .unwrap();
+        }
         let control = cluster.start();
         let options = KubeletOptions {
             clock: clock.clone(),
@@ -83,12 +96,8 @@ impl World {
             clock,
             plans: Arc::default(),
             _control: control,
-            kubelet,
+            _kubelet: kubelet,
         }
-    }
-
-    pub fn kubelet(&self) -> &Kubelet {
-        self.kubelet.kubelet()
     }
 
     pub fn config(&self) -> Config {
@@ -233,6 +242,11 @@ impl World {
 
     pub fn api(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client(), NS, &ApiResource::erase::<Rollout>(&()))
+    }
+
+    /// Puts an object there, whatever its kind.
+    pub fn apply(&self, object: Value) {
+        self.cluster.apply(&object).unwrap();
     }
 
     pub async fn create(&self, object: Value) {
