@@ -5,7 +5,9 @@
 //! somebody asks for them; until their list is complete, questions are answered by live reads.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::NamespaceResourceScope;
@@ -139,7 +141,7 @@ impl Feeds {
         K: Kept + Resource<DynamicType = ()>,
         Hub: Triggers<K>,
     {
-        self.start_with(api, config, store, triggers());
+        self.start_with(api, config, store, feed::REQUIRED_RETRY, triggers());
     }
 
     fn start_with<K>(
@@ -147,6 +149,7 @@ impl Feeds {
         api: Api<Lenient<K>>,
         config: watcher::Config,
         store: &Arc<Store<K>>,
+        missing_retry: Duration,
         notify: Notify<K>,
     ) where
         K: Kept,
@@ -157,6 +160,7 @@ impl Feeds {
             api,
             config,
             store,
+            missing_retry,
             stop,
             move |report| match report {
                 Report::Changed(change) => notify(&hub, &change),
@@ -273,10 +277,15 @@ impl Cache {
     }
 }
 
+/// How long a question waits for the first list of its kind before it is answered by a live read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A store whose watch starts with the first question.
 pub struct OnDemand<K> {
     store: Arc<Store<K>>,
     started: Arc<Mutex<bool>>,
+    /// The list took too long once: nobody waits for it any more.
+    gave_up: Arc<AtomicBool>,
 }
 
 impl<K> Default for OnDemand<K> {
@@ -284,6 +293,7 @@ impl<K> Default for OnDemand<K> {
         Self {
             store: Arc::default(),
             started: Arc::default(),
+            gave_up: Arc::default(),
         }
     }
 }
@@ -293,6 +303,7 @@ impl<K> Clone for OnDemand<K> {
         Self {
             store: self.store.clone(),
             started: self.started.clone(),
+            gave_up: self.gave_up.clone(),
         }
     }
 }
@@ -321,10 +332,24 @@ where
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if !*started {
                 *started = true;
-                feeds.start_with(watch, config(), &self.store, notify);
+                feeds.start_with(watch, config(), &self.store, feed::OPTIONAL_RETRY, notify);
             }
         }
-        if self.store.is_synced() {
+        let elsewhere = feeds
+            .scope
+            .namespace
+            .as_deref()
+            .is_some_and(|ns| ns != key.namespace());
+        if !elsewhere && !self.store.is_synced() && !self.gave_up.load(Ordering::Relaxed) {
+            // Better one list than a read per Rollout at start; but not for ever.
+            if tokio::time::timeout(PATIENCE, self.store.synced())
+                .await
+                .is_err()
+            {
+                self.gave_up.store(true, Ordering::Relaxed);
+            }
+        }
+        if !elsewhere && self.store.is_synced() {
             return self.store.get(key).map_or(Seen::Absent, Seen::Found);
         }
         match live.get_opt(key.name()).await {

@@ -56,6 +56,8 @@ pub struct Memory {
     pub taken_names: BTreeSet<String>,
     /// It is not known whether the last write of the object arrived: read it live first (INV-6).
     pub unsure: bool,
+    /// What the routers were last brought to: what they are asked to verify.
+    pub routed: Option<Box<sluice_core::traffic::Want>>,
     /// Writes that the API server refused, by `Kind/name`: its words.
     pub refused: BTreeMap<String, String>,
     /// It was announced as new.

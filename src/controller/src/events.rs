@@ -1,11 +1,12 @@
 //! Kubernetes Events, written in the background (OPS-16, API-67..69).
 //!
 //! A pass only hands its events over; a slow API server never slows it. The writer gathers what
-//! happens to an object for a moment, folds repetitions into one Event with a count, and keeps to a
-//! budget per object, from which the events of steps, promotions, aborts and scaling are exempt
-//! (SE-26).
+//! happens to an object for a moment and writes one Event per reason: repetitions as a count,
+//! different texts side by side. An object that is busy is written about every few seconds, except
+//! that endings and warnings are written at once. A budget per object bounds the rest; the events of
+//! steps, promotions, aborts and scaling are exempt from it (SE-26).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,8 +34,12 @@ use budget::{Budget, Recent};
 pub const COMPONENT: &str = "rollouts-controller";
 /// Events that wait to be written, at most; what is over is lost (and logged).
 const QUEUE: usize = 20_000;
-/// How long the events of an object are gathered before they are written.
+/// How long the first events of an object are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(1);
+/// Time between two writes about an object that is busy.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Characters that the message of an Event may have.
+const MESSAGE: usize = 1000;
 /// How long writing may go on after the controller was told to stop.
 const FLUSH: Duration = Duration::from_secs(3);
 /// Objects whose events are written at the same time.
@@ -51,7 +56,7 @@ impl Regarding {
         Self(Arc::new(object.object_ref(&())))
     }
 
-    fn word(&self) -> (String, String, String) {
+    fn word(&self) -> Word {
         let reference = &self.0;
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
         (
@@ -92,7 +97,9 @@ impl EventSink {
                 client,
                 receiver,
                 objects: BTreeMap::new(),
+                due: BTreeSet::new(),
                 names: 0,
+                swept: Instant::now(),
                 clock,
             },
         )
@@ -127,17 +134,25 @@ struct Object {
     regarding: Regarding,
     waiting: Vec<Recorded>,
     due: Option<Instant>,
+    /// When events about it were last written.
+    written: Option<Instant>,
     budget: Budget,
     recent: VecDeque<Recent>,
     used: Instant,
 }
 
+/// Kind, namespace and name of an object.
+type Word = (String, String, String);
+
 /// Writes events to the API server.
 pub struct EventWriter {
     client: Client,
     receiver: mpsc::Receiver<Recorded>,
-    objects: BTreeMap<(String, String, String), Object>,
+    objects: BTreeMap<Word, Object>,
+    /// When which object is to be written about.
+    due: BTreeSet<(Instant, Word)>,
     names: u64,
+    swept: Instant,
     clock: SharedClock,
 }
 
@@ -145,69 +160,83 @@ impl EventWriter {
     /// Runs until `stop` is cancelled, then writes what is left, within a few seconds.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let due = self.objects.values().filter_map(|object| object.due).min();
-            let due = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(600));
+            let next = self.due.first().map(|(at, _)| *at);
+            let next = next.unwrap_or_else(|| Instant::now() + INTERVAL);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(next) => self.write(Instant::now()).await,
                 recorded = self.receiver.recv() => match recorded {
                     Some(recorded) => self.gather(recorded),
                     None => break,
                 },
-                () = tokio::time::sleep_until(due) => self.write(Instant::now()).await,
             }
         }
         while let Ok(recorded) = self.receiver.try_recv() {
             self.gather(recorded);
         }
-        let end = Instant::now() + GATHER;
+        let end = Instant::now() + GATHER + INTERVAL;
         if tokio::time::timeout(FLUSH, self.write(end)).await.is_err() {
             tracing::warn!("some events could not be written before the end");
         }
     }
 
     fn gather(&mut self, recorded: Recorded) {
-        let now = Instant::now();
-        let object = self
-            .objects
-            .entry(recorded.regarding.word())
-            .or_insert_with(|| Object {
-                regarding: recorded.regarding.clone(),
-                waiting: Vec::new(),
-                due: None,
-                budget: Budget::full(now),
-                recent: VecDeque::new(),
-                used: now,
-            });
+        let (now, word) = (Instant::now(), recorded.regarding.word());
+        let object = self.objects.entry(word.clone()).or_insert_with(|| Object {
+            regarding: recorded.regarding.clone(),
+            waiting: Vec::new(),
+            due: None,
+            written: None,
+            budget: Budget::full(now),
+            recent: VecDeque::new(),
+            used: now,
+        });
         object.used = now;
         object.regarding = recorded.regarding.clone();
-        object.due.get_or_insert(now + GATHER);
+        let soon = now + GATHER;
+        let due = match object.written {
+            Some(written) if !budget::is_urgent(&recorded.event) => soon.max(written + INTERVAL),
+            _ => soon,
+        };
         object.waiting.push(recorded);
+        if object.due.is_none_or(|earlier| due < earlier) {
+            if let Some(earlier) = object.due.replace(due) {
+                self.due.remove(&(earlier, word.clone()));
+            }
+            self.due.insert((due, word));
+        }
     }
 
     /// Writes the events of all objects whose time has come.
     async fn write(&mut self, now: Instant) {
-        let (client, clock) = (&self.client, &self.clock);
         let mut due = Vec::new();
-        for object in self
-            .objects
-            .values_mut()
-            .filter(|o| o.due.is_some_and(|at| at <= now))
-        {
-            object.due = None;
-            self.names += 1;
-            due.push((object, self.names));
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, word)) = self.due.pop_first() else {
+                break;
+            };
+            if let Some(mut object) = self.objects.remove(&word) {
+                object.due = None;
+                object.written = Some(Instant::now());
+                self.names += 1;
+                due.push((word, object, self.names));
+            }
         }
-        futures::stream::iter(due)
-            .for_each_concurrent(PARALLEL, |(object, number)| async move {
+        let (client, clock) = (&self.client, &self.clock);
+        let written: Vec<_> = futures::stream::iter(due)
+            .map(|(word, mut object, number)| async move {
                 object.write(client, clock, number).await;
+                (word, object)
             })
+            .buffer_unordered(PARALLEL)
+            .collect()
             .await;
-        budget::forget_idle(
-            &mut self.objects,
-            |object| object.due.is_some(),
-            |object| object.used,
-        );
+        self.objects.extend(written);
+        if self.swept.elapsed() > budget::IDLE {
+            self.swept = Instant::now();
+            self.objects
+                .retain(|_, o| o.due.is_some() || o.used.elapsed() < budget::IDLE);
+        }
     }
 }
 
@@ -251,22 +280,38 @@ impl Object {
     }
 }
 
-/// Equal events become one with a count, at the place of the first.
+/// Events of one reason become one, at the place of the first: equal texts as a count, different
+/// ones side by side as far as an Event can hold them.
 fn fold(waiting: Vec<Recorded>) -> Vec<(Recorded, i32)> {
-    let mut folded: Vec<(Recorded, i32)> = Vec::new();
+    let mut folded: Vec<(Recorded, i32, Vec<String>)> = Vec::new();
     for recorded in waiting {
-        match folded
-            .iter_mut()
-            .find(|(known, _)| known.event == recorded.event)
-        {
-            Some((known, count)) => {
+        let same = |known: &Event| {
+            known.kind == recorded.event.kind && known.reason == recorded.event.reason
+        };
+        let known = folded.iter_mut().find(|(known, _, texts)| {
+            let length: usize = texts.iter().map(|text| text.len() + 2).sum();
+            let text = &recorded.event.message;
+            same(&known.event) && (texts.contains(text) || length + text.len() <= MESSAGE)
+        });
+        match known {
+            Some((known, count, texts)) => {
                 *count += 1;
                 known.at = recorded.at;
+                if !texts.contains(&recorded.event.message) {
+                    texts.push(recorded.event.message);
+                }
             }
-            None => folded.push((recorded, 1)),
+            None => {
+                let texts = vec![recorded.event.message.clone()];
+                folded.push((recorded, 1, texts));
+            }
         }
     }
-    folded
+    let joined = folded.into_iter().map(|(mut recorded, count, texts)| {
+        recorded.event.message = texts.join("; ");
+        (recorded, count)
+    });
+    joined.collect()
 }
 
 fn api_event(
@@ -289,7 +334,7 @@ fn api_event(
         },
         involved_object: (*regarding.0).clone(),
         reason: Some(recorded.event.reason.clone()),
-        message: Some(recorded.event.message.chars().take(1024).collect()),
+        message: Some(recorded.event.message.chars().take(MESSAGE).collect()),
         type_: Some(kind.to_owned()),
         count: Some(count),
         first_timestamp: at.clone(),
@@ -327,19 +372,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repetitions_become_a_count() {
-        let clock = |s| Timestamp::from_second(s).unwrap();
+    fn one_event_per_reason() {
         let regarding = Regarding(Arc::new(ObjectReference::default()));
-        let recorded = |text: &str, s| Recorded {
+        let recorded = |reason: &str, text: &str, s| Recorded {
             regarding: regarding.clone(),
-            event: Event::normal("Reason", text),
-            at: clock(s),
+            event: Event::normal(reason, text),
+            at: Timestamp::from_second(s).unwrap(),
         };
-        let folded = fold(vec![recorded("a", 1), recorded("b", 2), recorded("a", 3)]);
+        let folded = fold(vec![
+            recorded("Step", "one", 1),
+            recorded("Paused", "pause", 2),
+            recorded("Step", "two", 3),
+            recorded("Paused", "pause", 4),
+            recorded("Long", &"x".repeat(900), 5),
+            recorded("Long", &"y".repeat(900), 6),
+        ]);
         let seen: Vec<_> = folded
             .iter()
-            .map(|(r, n)| (r.event.message.as_str(), *n, r.at.as_second()))
+            .map(|(r, n)| {
+                (
+                    r.event.message.chars().take(8).collect::<String>(),
+                    *n,
+                    r.at.as_second(),
+                )
+            })
             .collect();
-        assert_eq!(seen, [("a", 2, 3), ("b", 1, 2)]);
+        let expected = [
+            ("one; two", 2, 3),
+            ("pause", 2, 4),
+            ("xxxxxxxx", 1, 5),
+            ("yyyyyyyy", 1, 6),
+        ];
+        assert_eq!(seen, expected.map(|(text, n, at)| (text.to_owned(), n, at)));
     }
 }

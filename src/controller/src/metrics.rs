@@ -355,3 +355,6 @@ fn remove_matching(family: &CounterVec, key: &Key) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

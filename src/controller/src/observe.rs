@@ -9,9 +9,9 @@ use kube::api::{Api, ListParams};
 use serde_json::Value;
 use sluice_core::decide::needs_pods;
 use sluice_core::observed::{Observed, Seen, Workload, WorkloadView};
-use sluice_core::traffic::Verification;
+use sluice_core::traffic::{Verification, Want};
 use sluice_crds::{AnalysisRun, LabelSelector, ReplicaSet, Rollout, keys};
-use sluice_trafficrouters::Found;
+use sluice_trafficrouters::{Found, routers_for};
 
 use crate::cache::{Dependent, ObjectId, key_of};
 use crate::ctx::Ctx;
@@ -47,7 +47,7 @@ pub async fn observe(ctx: &Ctx, rollout: Arc<Rollout>, now: Timestamp) -> (Obser
         experiments: ctx.cache.experiments.owned_by(uid(&rollout)),
         references: references::read(ctx, &rollout, &routes, &mut looked_at),
         subset_hashes: subset_hashes(&rollout, &routes),
-        verification: Verification::NotSupported,
+        verification: verify(ctx, &rollout, memory.routed.as_deref(), &routes).await,
         pods: None,
         taken_names: memory.taken_names,
         failure: memory.failure,
@@ -202,6 +202,25 @@ fn subset_hashes(rollout: &Rollout, routes: &Found) -> Seen<BTreeSet<String>> {
         }
         _ => Seen::Absent,
     }
+}
+
+/// What the routers say about the weights they were last given: the worst answer counts (TRF-13).
+async fn verify(ctx: &Ctx, rollout: &Rollout, want: Option<&Want>, routes: &Found) -> Verification {
+    let mut worst = Verification::NotSupported;
+    let Some(want) = want else { return worst };
+    for router in routers_for(rollout, &ctx.routers).unwrap_or_default() {
+        let answer = router.verify(want, routes).await;
+        let rank = |answer: &Verification| match answer {
+            Verification::NotSupported => 0,
+            Verification::Verified => 1,
+            Verification::NotVerified => 2,
+            Verification::Failed(_) => 3,
+        };
+        if rank(&answer) > rank(&worst) {
+            worst = answer;
+        }
+    }
+    worst
 }
 
 /// What `spec.workloadRef` leads to (CTL-144).

@@ -7,7 +7,7 @@ use sluice_analysis::job::JobCluster;
 use sluice_analysis::{Context, Measurer, Redactor, Request, RunRef};
 use sluice_core::analysis_run::TaskKind;
 use sluice_crds::AnalysisRun;
-use sluice_crds::analysis::{Measurement, Metric};
+use sluice_crds::analysis::Metric;
 
 use crate::clock::SharedClock;
 use crate::measure::{Measure, Measured, Work};
@@ -53,11 +53,7 @@ impl Measure for Providers {
                 metric: &work.metric,
                 secrets: &secrets,
             };
-            let open = work
-                .task
-                .measurement
-                .clone()
-                .unwrap_or_else(Measurement::default);
+            let open = work.task.measurement.clone().unwrap_or_default();
             let measured = match work.task.kind {
                 TaskKind::Start => self.0.start(&request, work.task.ordinal).await,
                 TaskKind::Resume => self.0.resume(&request, &open).await,

@@ -1,8 +1,8 @@
 //! Feeds stores from watches.
 //!
 //! Each item is decoded on its own: one that cannot be decoded is reported and skipped, and the watch
-//! goes on. Where a kind does not exist (Istio is not installed) or may not be watched, the feed asks
-//! again every ten minutes (TRF-100); nothing else waits for it.
+//! goes on. Where an optional kind does not exist (Istio is not installed) or may not be watched, the
+//! feed asks again every ten minutes (TRF-100); nothing else waits for it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -24,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::store::{Change, Store};
 use crate::key::Key;
 
-/// Time between two attempts at a kind that does not exist.
-const MISSING_RETRY: Duration = Duration::from_secs(600);
+/// Time between two attempts at a kind that may well not exist.
+pub const OPTIONAL_RETRY: Duration = Duration::from_secs(600);
+/// Time between two attempts at a kind that the controller cannot do without.
+pub const REQUIRED_RETRY: Duration = Duration::from_secs(5);
 /// First wait after an error of a watch; doubles.
 const ERROR_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait after an error of a watch.
@@ -143,6 +145,7 @@ pub async fn feed<K>(
     api: Api<Lenient<K>>,
     config: watcher::Config,
     store: Arc<Store<K>>,
+    missing_retry: Duration,
     stop: CancellationToken,
     mut report: impl FnMut(Report<K>) + Send,
 ) where
@@ -168,8 +171,8 @@ pub async fn feed<K>(
                 continue;
             }
             Some(Err(error)) if is_missing(&error) => {
-                tracing::info!(%url, %error, "cannot watch this kind; trying again in ten minutes");
-                MISSING_RETRY
+                tracing::info!(%url, %error, again = ?missing_retry, "cannot watch this kind yet");
+                missing_retry
             }
             Some(Err(error)) => {
                 errors += 1;

@@ -1,9 +1,9 @@
 //! How many events an object may cause, and which were written lately.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use sluice_core::event::Event;
+use sluice_core::event::{Event, EventType};
 use tokio::time::Instant;
 
 /// Events of one object that may be written at once.
@@ -13,7 +13,7 @@ const REFILL: Duration = Duration::from_secs(10);
 /// Events per object whose repetition raises a count instead of making a new Event.
 const RECENT: usize = 64;
 /// Objects without news are forgotten after this time.
-const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE: Duration = Duration::from_secs(600);
 
 /// Reasons that are written whatever the budget says: people and tools follow an update by them.
 const NEVER_DROPPED: [&str; 14] = [
@@ -32,6 +32,12 @@ const NEVER_DROPPED: [&str; 14] = [
     "AnalysisRunFailed",
     "AnalysisRunError",
 ];
+
+/// Whether an event is written soon however busy its object is: warnings, and what ends an update.
+pub(super) fn is_urgent(event: &Event) -> bool {
+    const ENDINGS: [&str; 3] = ["RolloutAborted", "RolloutCompleted", "RolloutDeleted"];
+    event.kind == EventType::Warning || ENDINGS.contains(&event.reason.as_str())
+}
 
 /// A budget: full at first, then one more per [`REFILL`].
 #[derive(Clone, Copy, Debug)]
@@ -83,16 +89,6 @@ impl Recent {
         }
         recent.push_back(Self { event, name, count });
     }
-}
-
-/// Forgets objects that had no events for a while.
-pub(super) fn forget_idle<K: Ord, T>(
-    objects: &mut BTreeMap<K, T>,
-    busy: impl Fn(&T) -> bool,
-    used: impl Fn(&T) -> Instant,
-) {
-    let now = Instant::now();
-    objects.retain(|_, object| busy(object) || now.duration_since(used(object)) < IDLE);
 }
 
 #[cfg(test)]

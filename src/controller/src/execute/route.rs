@@ -37,6 +37,9 @@ impl Pass<'_> {
                 }
             }
         }
+        self.ctx.memories.change(&self.key, |memory| {
+            memory.routed = Some(Box::new(want.clone()))
+        });
         Ok(())
     }
 

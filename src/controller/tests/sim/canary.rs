@@ -62,7 +62,6 @@ async fn a_canary_goes_through_its_steps() {
         "{} requests per canary update: {kinds:#?}",
         requests.len() - before
     );
-    println!("{}", world.reasons().join("\n"));
     controller.stop().await.unwrap();
 }
 

@@ -143,7 +143,7 @@ async fn a_crash_between_any_two_writes_is_harmless() {
 /// OPS-10, INV-16: a malformed object harms nobody else.
 #[tokio::test(start_paused = true)]
 async fn a_malformed_rollout_does_not_block_others() {
-    let world = World::new();
+    let world = World::without_definitions();
     let mut bad = canary("bad", 1, steps());
     bad["spec"]["replicas"] = json!("three");
     world.create(bad).await;

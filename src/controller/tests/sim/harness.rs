@@ -62,16 +62,10 @@ impl Running {
 }
 
 impl World {
+    /// With our definitions installed.
     pub fn new() -> Self {
-        Self::with(KubeletOptions::default())
-    }
-
-    pub fn with(options: KubeletOptions) -> Self {
-        let clock = sluice_sim::Clock::tokio_at(Timestamp::from_second(1_800_000_000).unwrap());
-        let cluster = Cluster::new(ClusterOptions {
-            clock: clock.clone(),
-            ..Default::default()
-        });
+        let world = Self::without_definitions();
+        let cluster = &world.cluster;
         for kind in [
             "rollouts",
             "analysisruns",
@@ -85,10 +79,26 @@ impl World {
                 .apply(&serde_yaml_ng::from_str(&definition).unwrap())
                 .unwrap();
         }
+        world
+    }
+
+    /// Where our kinds have no schema, so that anything can be stored.
+    pub fn without_definitions() -> Self {
+        // RUST_LOG=sluice_controller=debug shows what happens.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+        let clock = sluice_sim::Clock::tokio_at(Timestamp::from_second(1_800_000_000).unwrap());
+        let cluster = Cluster::new(ClusterOptions {
+            clock: clock.clone(),
+            ..Default::default()
+        });
         let control = cluster.start();
         let options = KubeletOptions {
             clock: clock.clone(),
-            ..options
+            ..KubeletOptions::default()
         };
         let kubelet = Kubelet::new(cluster.client_as("kubelet"), options).start();
         Self {
