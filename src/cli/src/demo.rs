@@ -29,6 +29,7 @@ use self::scene::Scene;
 use self::screen::{Frame, Screen};
 use self::stage::{Stage, own_name};
 use self::story::Script;
+use self::time::Pace;
 use self::timeline::Timeline;
 use crate::args::Demo;
 use crate::failure::Failure;
@@ -38,8 +39,11 @@ use crate::tree::Brush;
 /// Speeds that make sense: slower is never watched, faster outruns the sockets.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=100.0;
 
-/// How often the screen is looked at.
+/// How often a screen may change, in real time.
 const GLANCE: Duration = Duration::from_millis(60);
+
+/// How exact a timeline is, on the cluster's clock.
+const GRAIN: Duration = Duration::from_millis(100);
 
 /// A story with `--until-done` that has not ended after both of these has failed.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -59,7 +63,9 @@ pub fn run(options: &Demo) -> Result<(), Failure> {
         )));
     }
     let script = story::script(options.story);
-    output::line(script.title);
+    if !std::io::stdout().is_terminal() {
+        output::line(script.title);
+    }
     output::line("A cluster, a controller and a Prometheus start inside this process ...");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,6 +84,14 @@ enum Display {
 }
 
 impl Display {
+    /// Until the next look, on the cluster's clock.
+    fn rest(&self, pace: &Pace) -> Duration {
+        match self {
+            Self::Screen(_) => pace.scaled(GLANCE),
+            Self::Lines(_) => GRAIN,
+        }
+    }
+
     fn show(&mut self, frame: &Frame, scene: &Scene, told: &[Told]) -> Result<()> {
         match self {
             Self::Screen(screen) => Ok(screen.show(frame, scene, told)?),
@@ -105,7 +119,7 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
     };
     let tale = Tale::default();
     let started = Instant::now();
-    let mut story = OptionFuture::from(Some(Box::pin(play::play(&stage, script, &tale, &pace))));
+    let mut story = OptionFuture::from(Some(Box::pin(play::play(&stage, script, &tale))));
     let mut end = None;
     loop {
         tokio::select! {
@@ -113,8 +127,11 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
                 story = OptionFuture::from(None);
                 end = Some(result?);
                 pace.slow_down();
+                if !options.until_done {
+                    tale.say("The cluster stays until Ctrl-C: it is yours.");
+                }
             }
-            () = tokio::time::sleep(pace.scaled(GLANCE)) => {}
+            () = tokio::time::sleep(display.rest(&pace)) => {}
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         }

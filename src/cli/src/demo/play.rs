@@ -12,14 +12,16 @@ use sluice_crds::Rollout;
 use super::scene::{Act, Scene};
 use super::stage::{Stage, own_name};
 use super::story::Script;
-use super::time::Pace;
 use crate::verbs::{act, set_image};
 
-/// Time to read a sentence, on the clock of the audience.
+/// Time to read a sentence.
 const READING: Duration = Duration::from_secs(2);
 
 /// Time in which a person decides to promote.
 const THINKING: Duration = Duration::from_secs(4);
+
+/// Time between a command that is told and what it does.
+const TYPING: Duration = Duration::from_millis(500);
 
 /// Something that was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +75,7 @@ pub(super) enum End {
 ///
 /// # Errors
 /// When the API server refuses what the story does.
-pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale, pace: &Pace) -> Result<End> {
-    let pause = |real: Duration| tokio::time::sleep(pace.scaled(real).max(real));
+pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale) -> Result<End> {
     let count = stage.apply(script)?;
     tale.say(format!(
         "{count} objects are applied, the first version starts."
@@ -84,14 +85,15 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale, pace: &Pac
         tokio::time::sleep(LOOK).await;
     }
     tale.say("The first version is healthy and gets all requests.");
-    pause(READING).await;
+    tokio::time::sleep(READING).await;
     tale.say(script.update);
     let argument = format!("{}={}", script.rollout, script.image);
     tale.typed(format_args!("set image {} {argument}", script.rollout));
+    tokio::time::sleep(TYPING).await;
     set_image::change(&stage.session, script.rollout, &argument)
         .await
         .map_err(|failure| anyhow::anyhow!(failure.text().unwrap_or_default()))?;
-    let end = update(stage, script, tale, pace).await?;
+    let end = update(stage, script, tale).await?;
     match &end {
         End::Good => tale.say(script.moral),
         End::Bad(how) => tale.say(format!("The story did not end as it should: {how}")),
@@ -103,7 +105,7 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale, pace: &Pac
 const LOOK: Duration = Duration::from_millis(100);
 
 /// From the new image to the end.
-async fn update(stage: &Stage, script: &Script, tale: &Tale, pace: &Pace) -> Result<End> {
+async fn update(stage: &Stage, script: &Script, tale: &Tale) -> Result<End> {
     let mut asked = false;
     let mut unanswered: f64 = 0.0;
     loop {
@@ -119,8 +121,9 @@ async fn update(stage: &Stage, script: &Script, tale: &Tale, pace: &Pace) -> Res
                 tale.say(
                     "It waits for a person. Meanwhile the preview Service shows the new version.",
                 );
-                tokio::time::sleep(pace.scaled(THINKING).min(THINKING)).await;
+                tokio::time::sleep(THINKING).await;
                 tale.typed(format_args!("promote {}", script.rollout));
+                tokio::time::sleep(TYPING).await;
                 promote(stage, script.rollout).await?;
                 continue;
             }

@@ -29,7 +29,7 @@ pub(super) struct Scene {
     pub(super) steps: Vec<Step>,
     /// Versions that have pods or requests, the stable one first.
     pub(super) versions: Vec<Version>,
-    /// Share of requests that nobody answers, from 0 to 1.
+    /// Share of requests that nobody answers, from 0 to 1, once a first version is there.
     pub(super) lost: f64,
     /// Metrics of the new version's analysis runs.
     pub(super) metrics: Vec<Metric>,
@@ -99,7 +99,9 @@ pub(super) struct Metric {
     pub(super) name: String,
     /// What it has to fulfil.
     pub(super) condition: String,
-    /// Measurements: the verdict and the value.
+    /// How many measurements there were.
+    pub(super) count: usize,
+    /// The last of them: the verdict and the value.
     pub(super) values: Vec<(AnalysisPhase, String)>,
     /// Verdict on the metric so far.
     pub(super) phase: AnalysisPhase,
@@ -112,7 +114,6 @@ impl Scene {
         let shares = stage.shares(script.host);
         let mut scene = Self {
             elapsed: stage.elapsed(),
-            lost: shares.lost,
             ..Self::default()
         };
         let Some(rollout) = objects.rollouts.get(script.rollout) else {
@@ -131,6 +132,10 @@ impl Scene {
         let share = |hash: &str| shares.by_hash.get(hash).copied().unwrap_or(0.0);
         let sets = Sets::of(&objects, rollout, &status);
         scene.versions = sets.versions(share);
+        // A first version that still starts has no users yet.
+        if sets.updated() || scene.health.word == RolloutPhase::Healthy.as_str() {
+            scene.lost = shares.lost;
+        }
         scene.steps = steps(rollout, &status, &sets);
         scene.metrics = metrics(&objects, rollout, &status);
         scene.waits = waits(&stage.waits(), stage.now(), &scene.health);
@@ -199,6 +204,11 @@ impl Sets {
             .collect()
     }
 
+    /// Whether there was an update since the first version.
+    fn updated(&self) -> bool {
+        self.current.is_some() || !self.others.is_empty()
+    }
+
     /// The ReplicaSet of the newest revision.
     fn newest(&self) -> Option<&Arc<ReplicaSet>> {
         self.current.as_ref().or(self.stable.as_ref())
@@ -231,7 +241,7 @@ fn image(set: &ReplicaSet) -> String {
 
 /// The steps, all still to come as long as there was no update.
 fn steps(rollout: &Rollout, status: &RolloutStatus, sets: &Sets) -> Vec<Step> {
-    let updated = sets.current.is_some() || !sets.others.is_empty();
+    let updated = sets.updated();
     let mark = |index: usize, current: usize| match index.cmp(&current) {
         _ if !updated => Mark::ToDo,
         std::cmp::Ordering::Less => Mark::Done,
@@ -319,6 +329,7 @@ fn metrics(objects: &Objects, rollout: &Rollout, status: &RolloutStatus) -> Vec<
                 run: name.clone(),
                 name: result.name.clone(),
                 condition: spec.map_or_else(String::new, |spec| spec.success_condition.clone()),
+                count: usize::try_from(result.count.saturating_add(result.error)).unwrap_or(0),
                 values: values.collect(),
                 phase: result.phase.clone(),
             });

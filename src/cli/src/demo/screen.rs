@@ -144,7 +144,7 @@ fn state(scene: &Scene, brush: Brush) -> Vec<String> {
     };
     lines.push(format!("Time      {}:{:02}", seconds / 60, seconds % 60));
     lines.push(format!("Status    {icon} {}{message}", scene.health.word));
-    let waits = scene.waits.first().map_or("", String::as_str);
+    let waits = scene.waits.first().map_or("-", String::as_str);
     lines.push(format!("Waits     {waits}"));
     for (index, row) in scene.steps.chunks(4).enumerate() {
         let label = if index == 0 { "Steps" } else { "" };

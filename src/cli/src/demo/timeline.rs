@@ -23,13 +23,13 @@ impl Timeline {
 
     /// Prints what is new.
     pub(super) fn show(&mut self, scene: &Scene, told: &[Told]) {
+        for change in changes(&self.last, scene) {
+            output::line(stamped(scene.elapsed, change));
+        }
         for line in told.iter().skip(self.told) {
             output::line(stamped(scene.elapsed, line));
         }
         self.told = told.len();
-        for change in changes(&self.last, scene) {
-            output::line(stamped(scene.elapsed, change));
-        }
         self.last = scene.clone();
     }
 }
@@ -89,7 +89,10 @@ fn changes(old: &Scene, new: &Scene) -> Vec<String> {
     for metric in &new.metrics {
         let same = |old: &&super::scene::Metric| old.run == metric.run && old.name == metric.name;
         let before = old.metrics.iter().find(same);
-        let known = before.map_or(0, |old| old.values.len());
+        let fresh = metric
+            .count
+            .saturating_sub(before.map_or(0, |old| old.count));
+        let known = metric.values.len().saturating_sub(fresh);
         for (phase, value) in metric.values.iter().skip(known) {
             lines.push(format!(
                 "measured: {} = {value}, {}",
@@ -149,6 +152,7 @@ mod tests {
                 run: "web-1-2".to_owned(),
                 name: "errors".to_owned(),
                 condition: String::new(),
+                count: 1,
                 values: vec![(AnalysisPhase::Successful, "0.01".to_owned())],
                 phase: AnalysisPhase::Running,
             }],
@@ -162,6 +166,16 @@ mod tests {
         let first = changes(&Scene::default(), &before).join("\n");
         let then = changes(&before, &after).join("\n");
         let nothing = changes(&after, &after).join("\n");
-        expect![[""]].assert_eq(&format!("{first}\n--\n{then}\n--\n{nothing}"));
+        expect![[r#"
+            requests: web:v1 100 %
+            pods: web:v1 5/5 available
+            pods: web:v2 1/1 available
+            measured: errors = 0.01, Successful
+            --
+            step 1/1: setWeight: 20
+            requests: web:v1 80 %, web:v2 20 %
+            --
+        "#]]
+        .assert_eq(&format!("{first}\n--\n{then}\n--\n{nothing}"));
     }
 }
