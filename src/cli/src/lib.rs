@@ -40,14 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return finish(Err(Failure::from(anyhow::Error::from(error)))),
-    };
-    finish(runtime.block_on(verbs::run(cli)))
+    finish(verbs::run(cli))
 }
 
 /// Help and version are results; any other parsing problem is usage on stderr and exit code 1.

@@ -7,6 +7,7 @@ pub mod get;
 pub mod lint;
 pub mod list;
 pub mod promote;
+pub mod restart;
 pub mod set_image;
 pub mod status;
 pub mod undo;
@@ -15,30 +16,38 @@ mod workload;
 
 use jiff::{Timestamp, Zoned};
 use sluice_core::commands;
-use sluice_crds::duration::GoDuration;
 
-use crate::args::{Cli, Get, List, Retry, Set, Terminate, Verb};
+use crate::args::{Cli, Get, Global, List, Retry, Set, Terminate, Verb};
 use crate::client::Session;
 use crate::failure::Failure;
-use crate::output;
 
-/// Runs one verb.
+/// Runs one verb, with the runtime that it needs.
 ///
 /// # Errors
 /// What the user is told after `Error: `.
-pub async fn run(cli: Cli) -> Result<(), Failure> {
-    let connect = || Session::new(&cli.global);
+pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completion(options) => completion::run(&options.shell),
-        Verb::Demo(options) => crate::demo::run(&options).await,
+        Verb::Demo(options) => crate::demo::run(&options),
         Verb::Lint(options) => lint::run(&options.filename),
         Verb::Version(options) => {
             version::run(options.short);
             Ok(())
         }
+        verb => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(on_cluster(&cli.global, verb)),
+    }
+}
+
+/// Runs a verb that talks to a cluster.
+async fn on_cluster(global: &Global, verb: Verb) -> Result<(), Failure> {
+    let session = &Session::new(global).await?;
+    match verb {
         Verb::Abort(names) => {
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::Rollout,
                 &names.names,
                 &commands::abort(),
@@ -48,7 +57,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Verb::Pause(names) => {
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::Rollout,
                 &names.names,
                 &commands::pause(),
@@ -58,7 +67,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Verb::Retry(Retry::Rollout(names)) => {
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::Rollout,
                 &names.names,
                 &commands::retry(),
@@ -69,7 +78,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Retry(Retry::Experiment(names)) => {
             let patches = commands::retry_experiment();
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::Experiment,
                 &names.names,
                 &patches,
@@ -80,7 +89,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Terminate(Terminate::Analysisrun(names)) => {
             let patches = commands::terminate();
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::AnalysisRun,
                 &names.names,
                 &patches,
@@ -91,7 +100,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Terminate(Terminate::Experiment(names)) => {
             let patches = commands::terminate();
             act::each(
-                &connect().await?,
+                session,
                 act::Kind::Experiment,
                 &names.names,
                 &patches,
@@ -99,38 +108,19 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             )
             .await
         }
-        Verb::Restart(options) => {
-            let delay = if options.delay.is_empty() {
-                "0s"
-            } else {
-                &options.delay
-            };
-            let wait: GoDuration = delay
-                .parse()
-                .map_err(|error| Failure::message(format_args!("--in: {error}")))?;
-            let at = now().checked_add(wait.signed())?;
-            let patches = commands::restart(at);
-            let session = connect().await?;
-            act::send(&session, act::Kind::Rollout, &options.name, &patches).await?;
-            output::line(format_args!(
-                "rollout '{}' restarts in {delay}",
-                options.name
-            ));
-            Ok(())
-        }
-        Verb::Promote(options) => promote::run(&connect().await?, &options).await,
-        Verb::Undo(options) => {
-            undo::run(&connect().await?, &options.name, options.to_revision).await
-        }
+        Verb::Restart(options) => restart::run(session, &options).await,
+        Verb::Promote(options) => promote::run(session, &options).await,
+        Verb::Undo(options) => undo::run(session, &options.name, options.to_revision).await,
         Verb::Set(Set::Image(options)) => {
-            set_image::run(&connect().await?, &options.name, &options.image).await
+            set_image::run(session, &options.name, &options.image).await
         }
-        Verb::Status(options) => status::run(&connect().await?, &options).await,
-        Verb::Get(Get::Rollout(options)) => get::rollout(&connect().await?, &options).await,
-        Verb::Get(Get::Experiment(options)) => get::experiment(&connect().await?, &options).await,
-        Verb::List(List::Rollouts(options)) => list::rollouts(&connect().await?, &options).await,
-        Verb::List(List::Experiments(options)) => {
-            list::experiments(&connect().await?, &options).await
+        Verb::Status(options) => status::run(session, &options).await,
+        Verb::Get(Get::Rollout(options)) => get::rollout(session, &options).await,
+        Verb::Get(Get::Experiment(options)) => get::experiment(session, &options).await,
+        Verb::List(List::Rollouts(options)) => list::rollouts(session, &options).await,
+        Verb::List(List::Experiments(options)) => list::experiments(session, &options).await,
+        Verb::Completion(_) | Verb::Demo(_) | Verb::Lint(_) | Verb::Version(_) => {
+            Err(Failure::message("this verb needs no cluster"))
         }
     }
 }

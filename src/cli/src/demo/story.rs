@@ -8,11 +8,13 @@ pub(super) struct Script {
     pub(super) title: &'static str,
     /// The Rollout.
     pub(super) rollout: &'static str,
+    /// Host or Service that its users send their requests to.
+    pub(super) host: &'static str,
     /// Applied at the start. `PROMETHEUS` stands for the address of the synthetic Prometheus.
     pub(super) manifests: &'static str,
     /// What is told and done once the first version is healthy.
     pub(super) update: &'static str,
-    /// The image that the update is to.
+    /// The image that the update is to; the container is called as the Rollout is.
     pub(super) image: &'static str,
     /// Share of failing requests, over the canary's `weight`.
     pub(super) error_rate: &'static str,
@@ -30,6 +32,7 @@ pub(super) fn script(story: Story) -> Script {
         Story::Canary => Script {
             title: "A canary behind Istio. Prometheus is asked for the error rate at every weight.",
             rollout: "checkout",
+            host: "checkout",
             manifests: include_str!("canary.yaml"),
             update: "checkout:v2 is out. Its error rate stays at 1 %.",
             image: "checkout:v2",
@@ -41,6 +44,7 @@ pub(super) fn script(story: Story) -> Script {
         Story::Rollback => Script {
             title: "The same canary, but this version breaks under load.",
             rollout: "checkout",
+            host: "checkout",
             manifests: include_str!("canary.yaml"),
             update: "checkout:v2 is out. From 40 % of the requests on, one in four fails.",
             image: "checkout:v2",
@@ -52,6 +56,7 @@ pub(super) fn script(story: Story) -> Script {
         Story::Bluegreen => Script {
             title: "Blue-green: the new version waits on the preview Service for a person's word.",
             rollout: "shop",
+            host: "shop-active",
             manifests: include_str!("bluegreen.yaml"),
             update: "shop:v2 is out. It gets its own pods, and only the preview Service.",
             image: "shop:v2",

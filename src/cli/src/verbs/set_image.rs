@@ -12,11 +12,21 @@ use crate::output;
 /// How often a conflict is tried again.
 const ATTEMPTS: u32 = 5;
 
-/// Reads the whole object, changes the image, writes it back.
+/// Changes the image and says of which object.
+///
+/// # Errors
+/// As [`change`].
+pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Failure> {
+    let object = change(session, name, argument).await?;
+    output::line(format_args!("{object} image updated"));
+    Ok(())
+}
+
+/// Reads the whole object, changes the image, writes it back; kind and name of the object.
 ///
 /// # Errors
 /// When no container has that name, or the API server refuses.
-pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Failure> {
+pub async fn change(session: &Session, name: &str, argument: &str) -> Result<String, Failure> {
     let (container, image) = match argument.split('=').collect::<Vec<_>>()[..] {
         [container, image] if !container.is_empty() && !image.is_empty() => (container, image),
         _ => {
@@ -45,9 +55,5 @@ pub async fn run(session: &Session, name: &str, argument: &str) -> Result<(), Fa
             Err(error) => return Err(error.into()),
         }
     }
-    output::line(format_args!(
-        "{} \"{}\" image updated",
-        workload.kind, workload.name
-    ));
-    Ok(())
+    Ok(format!("{} \"{}\"", workload.kind, workload.name))
 }

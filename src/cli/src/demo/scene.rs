@@ -1,0 +1,386 @@
+//! One look at the stage: plain data, for the screen and for the timeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sluice_core::step;
+use sluice_core::view::{Health, Node, RolloutView};
+use sluice_core::why::Why;
+use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
+use sluice_crds::{AnalysisRun, ReplicaSet, Rollout, keys};
+
+use super::stage::Stage;
+use super::story::Script;
+use crate::objects::Objects;
+use crate::tree;
+
+/// What is to be seen at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scene {
+    /// Since the start, on the cluster's clock.
+    pub(super) elapsed: Duration,
+    /// Phase of the Rollout, and why.
+    pub(super) health: Health,
+    /// Why it is in that phase.
+    pub(super) message: String,
+    /// Steps in their order.
+    pub(super) steps: Vec<Step>,
+    /// Versions that have pods or requests, the stable one first.
+    pub(super) versions: Vec<Version>,
+    /// Share of requests that nobody answers, from 0 to 1, once a first version is there.
+    pub(super) lost: f64,
+    /// Metrics of the new version's analysis runs.
+    pub(super) metrics: Vec<Metric>,
+    /// What the controller waits for.
+    pub(super) waits: Vec<String>,
+    /// The Rollout and what belongs to it.
+    pub(super) tree: Option<Node>,
+    /// How far the story is.
+    pub(super) act: Act,
+}
+
+/// How far a story is, as its Rollout tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Something moves.
+    #[default]
+    Moving,
+    /// One version, healthy, with all requests.
+    Rest,
+    /// It waits for a person's promotion.
+    Asking,
+    /// Aborted, and all requests are back on the stable version.
+    Aborted,
+}
+
+/// One step and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Its text, such as `setWeight: 20`.
+    pub(super) text: String,
+    /// How far.
+    pub(super) mark: Mark,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Over.
+    Done,
+    /// The current one.
+    Current,
+    /// Later.
+    ToDo,
+}
+
+/// One version of the pods.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Version {
+    /// Image of the first container.
+    pub(super) image: String,
+    /// Share of requests, in percent.
+    pub(super) percent: u32,
+    /// Whether it is the one that is fallen back to.
+    pub(super) stable: bool,
+    /// Pods that are available.
+    pub(super) available: i32,
+    /// Pods that are wanted.
+    pub(super) wanted: i32,
+}
+
+/// One metric of one run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Metric {
+    /// The run.
+    pub(super) run: String,
+    /// The metric.
+    pub(super) name: String,
+    /// What it has to fulfil.
+    pub(super) condition: String,
+    /// How many measurements there were.
+    pub(super) count: usize,
+    /// The last of them: the verdict and the value.
+    pub(super) values: Vec<(AnalysisPhase, String)>,
+    /// Verdict on the metric so far.
+    pub(super) phase: AnalysisPhase,
+}
+
+impl Scene {
+    /// Looks at the stage.
+    pub(super) fn of(stage: &Stage, script: &Script) -> Self {
+        let objects = stage.objects();
+        let shares = stage.shares(script.host);
+        let mut scene = Self {
+            elapsed: stage.elapsed(),
+            ..Self::default()
+        };
+        let Some(rollout) = objects.rollouts.get(script.rollout) else {
+            return scene;
+        };
+        let status = rollout.status.clone().unwrap_or_default();
+        if let Some(view) = tree::rollout_view(&objects, script.rollout, stage.now()) {
+            let RolloutView {
+                health,
+                message,
+                tree,
+                ..
+            } = view;
+            (scene.health, scene.message, scene.tree) = (health, message, Some(tree));
+        }
+        let share = |hash: &str| shares.by_hash.get(hash).copied().unwrap_or(0.0);
+        let sets = Sets::of(&objects, rollout, &status);
+        scene.versions = sets.versions(share);
+        // A first version that still starts has no users yet.
+        if sets.updated() || scene.health.word == RolloutPhase::Healthy.as_str() {
+            scene.lost = shares.lost;
+        }
+        scene.steps = steps(rollout, &status, &sets);
+        scene.metrics = metrics(&objects, rollout, &status);
+        scene.waits = waits(&stage.waits(), stage.now(), &scene.health);
+        scene.act = act(&scene, rollout, &status, &sets);
+        scene
+    }
+
+    /// The image of the version that all requests go to, if there is one.
+    pub(super) fn serving(&self) -> Option<&str> {
+        let whole = self.versions.iter().find(|version| version.percent == 100);
+        whole.map(|version| version.image.as_str())
+    }
+}
+
+/// The ReplicaSets of a Rollout.
+struct Sets {
+    stable: Option<Arc<ReplicaSet>>,
+    current: Option<Arc<ReplicaSet>>,
+    others: Vec<Arc<ReplicaSet>>,
+}
+
+impl Sets {
+    fn of(objects: &Objects, rollout: &Rollout, status: &RolloutStatus) -> Self {
+        let mut sets = Self {
+            stable: None,
+            current: None,
+            others: Vec::new(),
+        };
+        for set in objects.replica_sets.values() {
+            let owners = set.metadata.owner_references.iter().flatten();
+            if !owners
+                .into_iter()
+                .any(|owner| Some(&owner.uid) == rollout.metadata.uid.as_ref())
+            {
+                continue;
+            }
+            let hash = hash(set);
+            if hash == status.stable_rs {
+                sets.stable = Some(Arc::clone(set));
+            } else if hash == status.current_pod_hash {
+                sets.current = Some(Arc::clone(set));
+            } else {
+                sets.others.push(Arc::clone(set));
+            }
+        }
+        sets
+    }
+
+    fn versions(&self, share: impl Fn(&str) -> f64) -> Vec<Version> {
+        let all = self.stable.iter().map(|set| (set, true));
+        let all = all.chain(
+            self.others
+                .iter()
+                .chain(&self.current)
+                .map(|set| (set, false)),
+        );
+        let versions = all.map(|(set, stable)| Version {
+            image: image(set),
+            percent: (share(hash(set)) * 100.0).round() as u32,
+            stable,
+            available: available(set),
+            wanted: wanted(set),
+        });
+        versions
+            .filter(|version| version.percent > 0 || version.wanted > 0 || version.available > 0)
+            .collect()
+    }
+
+    /// Whether there was an update since the first version.
+    fn updated(&self) -> bool {
+        self.current.is_some() || !self.others.is_empty()
+    }
+
+    /// The ReplicaSet of the newest revision.
+    fn newest(&self) -> Option<&Arc<ReplicaSet>> {
+        self.current.as_ref().or(self.stable.as_ref())
+    }
+}
+
+fn hash(set: &ReplicaSet) -> &str {
+    let labels = set.metadata.labels.as_ref();
+    let hash = labels.and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH));
+    hash.map_or("", String::as_str)
+}
+
+fn available(set: &ReplicaSet) -> i32 {
+    let status = set.status.as_ref();
+    status.map_or(0, |status| status.available_replicas)
+}
+
+fn wanted(set: &ReplicaSet) -> i32 {
+    set.spec.replicas.unwrap_or(1)
+}
+
+fn image(set: &ReplicaSet) -> String {
+    let template = serde_json::to_value(&set.spec.template).unwrap_or_default();
+    let image = template.pointer("/spec/containers/0/image");
+    image
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The steps, all still to come as long as there was no update.
+fn steps(rollout: &Rollout, status: &RolloutStatus, sets: &Sets) -> Vec<Step> {
+    let updated = sets.updated();
+    let mark = |index: usize, current: usize| match index.cmp(&current) {
+        _ if !updated => Mark::ToDo,
+        std::cmp::Ordering::Less => Mark::Done,
+        std::cmp::Ordering::Equal if !status.abort => Mark::Current,
+        _ => Mark::ToDo,
+    };
+    if rollout.spec.strategy.blue_green.is_some() {
+        let current = blue_green_step(rollout, status, sets);
+        let texts = [
+            "new pods behind the preview Service",
+            "promotion",
+            "active Service switched",
+            "old pods gone",
+        ];
+        let steps = texts.into_iter().enumerate();
+        return steps
+            .map(|(index, text)| Step {
+                text: text.to_owned(),
+                mark: mark(index, current),
+            })
+            .collect();
+    }
+    let current = usize::try_from(status.current_step_index.unwrap_or(0)).unwrap_or(0);
+    let steps = rollout.spec.steps().iter().enumerate();
+    steps
+        .map(|(index, one)| Step {
+            text: step::text(one),
+            mark: mark(index, current),
+        })
+        .collect()
+}
+
+/// Blue-green has no steps in its spec; these are the ones it takes.
+fn blue_green_step(rollout: &Rollout, status: &RolloutStatus, sets: &Sets) -> usize {
+    let ready = sets
+        .newest()
+        .is_some_and(|set| available(set) >= rollout.spec.replicas());
+    let asked = !status.pause_conditions.is_empty();
+    if status.blue_green.active_selector == status.current_pod_hash {
+        let old = sets.others.iter().chain(&sets.stable).filter(|set| {
+            hash(set) != status.current_pod_hash && (wanted(set) > 0 || pods(set) > 0)
+        });
+        if old.count() == 0 { 4 } else { 3 }
+    } else if !ready {
+        0
+    } else if asked {
+        1
+    } else {
+        2
+    }
+}
+
+fn pods(set: &ReplicaSet) -> i32 {
+    set.status.as_ref().map_or(0, |status| status.replicas)
+}
+
+/// Metrics of the runs that belong to the newest revision, in the order of the runs' names.
+fn metrics(objects: &Objects, rollout: &Rollout, status: &RolloutStatus) -> Vec<Metric> {
+    let own = |run: &&Arc<AnalysisRun>| {
+        let mut owners = run.metadata.owner_references.iter().flatten();
+        let labels = run.metadata.labels.as_ref();
+        owners.any(|owner| Some(&owner.uid) == rollout.metadata.uid.as_ref())
+            && labels.and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH))
+                == Some(&status.current_pod_hash)
+    };
+    let mut metrics = Vec::new();
+    for (name, run) in objects.analysis_runs.iter().filter(|(_, run)| own(run)) {
+        let results = run.status.iter().flat_map(|status| &status.metric_results);
+        for result in results {
+            let spec = run
+                .spec
+                .metrics
+                .iter()
+                .find(|metric| metric.name == result.name);
+            let values = result.measurements.iter().map(|measurement| {
+                let shown = if measurement.value.is_empty() {
+                    &measurement.message
+                } else {
+                    &measurement.value
+                };
+                let bare = shown.trim_start_matches('[').trim_end_matches(']');
+                (measurement.phase.clone(), bare.to_owned())
+            });
+            metrics.push(Metric {
+                run: name.clone(),
+                name: result.name.clone(),
+                condition: spec.map_or_else(String::new, |spec| spec.success_condition.clone()),
+                count: usize::try_from(result.count.saturating_add(result.error)).unwrap_or(0),
+                values: values.collect(),
+                phase: result.phase.clone(),
+            });
+        }
+    }
+    metrics
+}
+
+/// What is waited for, as long as the Rollout is not at rest.
+fn waits(waits: &[Why], now: Timestamp, health: &Health) -> Vec<String> {
+    if health.word == RolloutPhase::Healthy.as_str() {
+        return Vec::new();
+    }
+    let lines = waits.iter().map(|why| {
+        let left = why.until.map(|until| until.duration_since(now).as_secs());
+        match left {
+            Some(left) if left >= 0 => format!("{}: {} ({left}s left)", why.object, why.message),
+            _ => format!("{}: {}", why.object, why.message),
+        }
+    });
+    lines.collect()
+}
+
+fn act(scene: &Scene, rollout: &Rollout, status: &RolloutStatus, sets: &Sets) -> Act {
+    let observed = rollout
+        .metadata
+        .generation
+        .map(|generation| generation.to_string());
+    if observed.as_ref() != Some(&status.observed_generation) {
+        return Act::Moving;
+    }
+    let whole = |hash: &str| {
+        let serving = scene.serving();
+        let set = [&sets.stable, &sets.current].into_iter().flatten();
+        set.into_iter()
+            .any(|set| self::hash(set) == hash && Some(image(set).as_str()) == serving)
+    };
+    let alone = sets
+        .others
+        .iter()
+        .chain(&sets.current)
+        .all(|set| wanted(set) == 0 && pods(set) == 0);
+    match status.phase {
+        RolloutPhase::Healthy if alone && whole(&status.current_pod_hash) => Act::Rest,
+        RolloutPhase::Degraded if status.abort && whole(&status.stable_rs) => Act::Aborted,
+        RolloutPhase::Paused
+            if rollout.spec.strategy.blue_green.is_some()
+                && !status.pause_conditions.is_empty() =>
+        {
+            Act::Asking
+        }
+        _ => Act::Moving,
+    }
+}
