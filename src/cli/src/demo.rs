@@ -80,7 +80,7 @@ pub fn run(options: &Demo) -> Result<(), Failure> {
 /// Where a story is shown.
 enum Display {
     Screen(Screen),
-    Lines(Timeline),
+    Lines(Box<Timeline>),
 }
 
 impl Display {
@@ -115,7 +115,7 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
         Display::Screen(Screen::take(colours).context("the terminal")?)
     } else {
         frame.hints.iter().for_each(output::line);
-        Display::Lines(Timeline::new())
+        Display::Lines(Box::new(Timeline::new()))
     };
     let tale = Tale::default();
     let started = Instant::now();
