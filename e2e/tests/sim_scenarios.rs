@@ -28,9 +28,13 @@ fn scenarios_come_true_in_the_simulation() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.join("..");
     let only = std::env::var("SLUICE_SCENARIO").ok();
-    let only_seed: Option<u64> = std::env::var("SLUICE_SEED").ok().and_then(|text| text.parse().ok());
+    let only_seed: Option<u64> = std::env::var("SLUICE_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     if std::env::var_os("SLUICE_LOG").is_some() {
-        let _ = tracing_subscriber::fmt().with_env_filter("sluice=debug").try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter("sluice=debug")
+            .try_init();
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut failures = Vec::new();
@@ -60,5 +64,10 @@ fn scenarios_come_true_in_the_simulation() {
             }
         }
     }
-    assert!(failures.is_empty(), "{} scenarios failed:\n\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} scenarios failed:\n\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }

@@ -49,14 +49,18 @@ fn only_rollout(documents: &str) -> Result<String> {
 }
 
 async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
-    let session =
-        Session { client: world.client.clone(), namespace: world.namespace.clone() };
+    let session = Session {
+        client: world.client.clone(),
+        namespace: world.namespace.clone(),
+    };
     let api: Api<DynamicObject> =
         Api::namespaced_with(world.client.clone(), &world.namespace, &rollouts());
     let merge = PatchParams::default();
     match step {
         Step::SetImage(image) => {
-            verbs::set_image::run(&session, rollout, &format!("*={image}")).await.map_err(said)?;
+            verbs::set_image::run(&session, rollout, &format!("*={image}"))
+                .await
+                .map_err(said)?;
         }
         Step::Patch(patch) => {
             api.patch(rollout, &merge, &Patch::Merge(patch)).await?;
@@ -65,7 +69,8 @@ async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
         Step::Delete(object) => manifest::delete(&world.client, &world.namespace, object).await?,
         Step::Scale(replicas) => {
             let patch = json!({"spec": {"replicas": replicas}});
-            api.patch_scale(rollout, &merge, &Patch::Merge(patch)).await?;
+            api.patch_scale(rollout, &merge, &Patch::Merge(patch))
+                .await?;
         }
         Step::Promote(how) => {
             let options = sluice_cli::args::Promote {
@@ -74,24 +79,39 @@ async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
                 skip_current_step: false,
                 skip_all_steps: false,
             };
-            verbs::promote::run(&session, &options).await.map_err(said)?;
+            verbs::promote::run(&session, &options)
+                .await
+                .map_err(said)?;
         }
         Step::Abort(_) => act(&session, rollout, sluice_core::commands::abort()).await?,
         Step::Retry(_) => act(&session, rollout, sluice_core::commands::retry()).await?,
         Step::Pause(_) => act(&session, rollout, sluice_core::commands::pause()).await?,
         Step::Restart(_) => {
-            act(&session, rollout, sluice_core::commands::restart(world.now())).await?;
+            act(
+                &session,
+                rollout,
+                sluice_core::commands::restart(world.now()),
+            )
+            .await?;
         }
         Step::Undo(revision) => {
             let revision = i64::try_from(*revision)?;
-            verbs::undo::run(&session, rollout, revision).await.map_err(said)?;
+            verbs::undo::run(&session, rollout, revision)
+                .await
+                .map_err(said)?;
         }
         Step::Until(expect) => until(world, rollout, expect).await?,
         Step::Expect(expect) => {
             // Events are written beside the loop, a moment after what they tell of.
-            let events = Expect { events: expect.events.clone(), ..Expect::default() };
+            let events = Expect {
+                events: expect.events.clone(),
+                ..Expect::default()
+            };
             until(world, rollout, &events).await?;
-            let now = Expect { events: Vec::new(), ..expect.clone() };
+            let now = Expect {
+                events: Vec::new(),
+                ..expect.clone()
+            };
             let state = State::read(&world.client, &world.namespace, rollout).await?;
             let found = differences(&now, &state);
             if !found.is_empty() {

@@ -33,7 +33,13 @@ impl Tripwire {
     /// A client that goes through the wire.
     #[must_use]
     pub fn client(&self, inner: Client, namespace: &str) -> Client {
-        Client::new(Wired { inner, wire: Arc::clone(&self.0) }, namespace)
+        Client::new(
+            Wired {
+                inner,
+                wire: Arc::clone(&self.0),
+            },
+            namespace,
+        )
     }
 
     /// Objects written so far; leases and events are not counted.
@@ -44,7 +50,9 @@ impl Tripwire {
 
     /// Cuts the wire once `writes` more writes have been answered.
     pub fn arm(&self, writes: u64) {
-        self.0.left.store(i64::try_from(writes).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.0
+            .left
+            .store(i64::try_from(writes).unwrap_or(i64::MAX), Ordering::SeqCst);
         self.0.armed.store(true, Ordering::SeqCst);
     }
 
@@ -63,7 +71,11 @@ impl Tripwire {
     /// Requests by `verb resource`, leases and events included.
     #[must_use]
     pub fn requests(&self) -> BTreeMap<String, u64> {
-        self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -93,7 +105,9 @@ impl Service<Request<Body>> for Wired {
             let write = is_write(request.method()) && !matches!(resource, "leases" | "events");
             {
                 let mut requests = wire.requests.lock().unwrap_or_else(PoisonError::into_inner);
-                *requests.entry(format!("{} {resource}", request.method())).or_default() += 1;
+                *requests
+                    .entry(format!("{} {resource}", request.method()))
+                    .or_default() += 1;
             }
             let response = inner.send(request).await?;
             if write && response.status().is_success() {

@@ -52,9 +52,14 @@ impl World {
     pub fn simulated(seed: u64, pods: &[PodRule]) -> Result<Self> {
         let started = Timestamp::from_second(1_800_000_000).unwrap_or_default();
         let clock = Clock::tokio_at(started);
-        let cluster =
-            Cluster::new(ClusterOptions { seed, clock: clock.clone(), ..ClusterOptions::default() });
-        cluster.install_definitions().map_err(|error| anyhow!("{error:?}"))?;
+        let cluster = Cluster::new(ClusterOptions {
+            seed,
+            clock: clock.clone(),
+            ..ClusterOptions::default()
+        });
+        cluster
+            .install_definitions()
+            .map_err(|error| anyhow!("{error:?}"))?;
         let control: ControlPlane = cluster.start();
         let options = KubeletOptions {
             rules: kubelet_rules(pods),
@@ -126,12 +131,15 @@ impl World {
                     if !served.contains(&outage.route) {
                         continue;
                     }
-                    note(&broken, format!(
-                        "INV-1: {} sends {:.0} % to {}, where nobody answers",
-                        outage.route,
-                        outage.share * 100.0,
-                        outage.destination
-                    ));
+                    note(
+                        &broken,
+                        format!(
+                            "INV-1: {} sends {:.0} % to {}, where nobody answers",
+                            outage.route,
+                            outage.share * 100.0,
+                            outage.destination
+                        ),
+                    );
                 }
             }
         });
@@ -144,7 +152,9 @@ impl World {
     pub fn start_controller(&mut self) -> Result<()> {
         anyhow::ensure!(self.controller.is_none(), "the controller runs already");
         self.wire = Tripwire::default();
-        let client = self.wire.client(self.controller_client.clone(), &self.namespace);
+        let client = self
+            .wire
+            .client(self.controller_client.clone(), &self.namespace);
         let broken = Arc::clone(&self.broken);
         let config = Config {
             clock: Arc::clone(&self.clock),
@@ -187,7 +197,11 @@ impl World {
     /// # Errors
     /// As [`World::start_controller`].
     pub fn revive(&mut self) -> Result<()> {
-        if self.wire.is_cut() { self.restart_controller() } else { Ok(()) }
+        if self.wire.is_cut() {
+            self.restart_controller()
+        } else {
+            Ok(())
+        }
     }
 
     /// The controller dies right after its n-th write from now.
@@ -250,8 +264,10 @@ impl World {
     /// # Errors
     /// When this is not the simulation.
     pub fn fault(&self, fault: &Fault) -> Result<()> {
-        let cluster =
-            self.cluster.as_ref().ok_or_else(|| anyhow!("faults need the simulated cluster"))?;
+        let cluster = self
+            .cluster
+            .as_ref()
+            .ok_or_else(|| anyhow!("faults need the simulated cluster"))?;
         let add = |share: f64, effect: Effect| {
             if share > 0.0 {
                 cluster
@@ -292,12 +308,21 @@ impl Drop for World {
 
 /// Routes, named as outages name them.
 fn routes(cluster: &Cluster) -> Vec<String> {
-    let kinds =
-        [("networking.istio.io/v1", "VirtualService"), ("networking.k8s.io/v1", "Ingress")];
-    let all = kinds.iter().flat_map(|(version, kind)| cluster.list(version, kind, "", ""));
+    let kinds = [
+        ("networking.istio.io/v1", "VirtualService"),
+        ("networking.k8s.io/v1", "Ingress"),
+    ];
+    let all = kinds
+        .iter()
+        .flat_map(|(version, kind)| cluster.list(version, kind, "", ""));
     all.map(|one| {
         let at = |pointer| text(&one, pointer);
-        format!("{} {}/{}", at("/kind"), at("/metadata/namespace"), at("/metadata/name"))
+        format!(
+            "{} {}/{}",
+            at("/kind"),
+            at("/metadata/namespace"),
+            at("/metadata/name")
+        )
     })
     .collect()
 }
@@ -321,8 +346,8 @@ pub fn kubelet_rules(pods: &[PodRule]) -> Vec<KubeletRule> {
     };
     pods.iter()
         .map(|rule| {
-            let mut behaviour = time(&rule.ready_after)
-                .map_or_else(Behaviour::default, Behaviour::ready_after);
+            let mut behaviour =
+                time(&rule.ready_after).map_or_else(Behaviour::default, Behaviour::ready_after);
             if rule.never_ready {
                 behaviour = behaviour.fate(Fate::NeverReady);
             }
