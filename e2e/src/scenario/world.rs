@@ -41,7 +41,7 @@ pub struct World {
     controller: Option<JoinHandle<()>>,
     past_writes: u64,
     broken: Arc<Mutex<Vec<String>>>,
-    _parts: Vec<Box<dyn Send>>,
+    _parts: Vec<Box<dyn Send + Sync>>,
 }
 
 impl World {
