@@ -115,6 +115,9 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                     .steps()
                     .iter()
                     .any(|step| step.set_canary_scale.is_some());
+                // A canary that is dead already loses its share, whatever stable has.
+                let behind =
+                    recorded.map_or(0, |on| available(world, &on.canary.pod_template_hash));
                 if want.weight > before {
                     let pods = available(world, &want.canary_hash);
                     prop_assert!(pods > 0, "INV-1 {want:?}");
@@ -123,7 +126,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
                         sized || pods + slack >= need,
                         "INV-2 {pods} of {need} {want:?}"
                     );
-                } else if want.weight < before && available(world, &want.canary_hash) > 0 {
+                } else if want.weight < before && behind > 0 {
                     let pods = available(world, &want.stable_hash);
                     let need = replicas * (100 - want.weight) / 100;
                     prop_assert!(pods + slack >= need, "INV-2 back {pods} of {need} {want:?}");
@@ -248,7 +251,12 @@ fn perform(world: &mut World, deed: &Deed) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
 
     /// INV-1, 3, 8, 13, 15, and at the end: once nothing fails any more, a promoted Rollout gets
     /// there.
