@@ -66,6 +66,11 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
     if let Some(on_plan) = &ctx.on_plan {
         on_plan(&seen, &plan);
     }
+    if cfg!(debug_assertions) {
+        for violation in sluice_core::invariants::check(&seen, &plan) {
+            tracing::error!(rollout = %key, %violation, "a decision breaks an invariant");
+        }
+    }
     if tracing::enabled!(tracing::Level::DEBUG) {
         for why in &plan.why {
             tracing::debug!(rollout = %key, object = why.object, until = ?why.until, "waits: {}", why.message);

@@ -32,8 +32,23 @@ pub struct World {
     pub cluster: Cluster,
     pub clock: sluice_sim::Clock,
     pub plans: Arc<Mutex<Vec<String>>>,
+    /// Invariants that decisions broke; none is allowed.
+    broken: Arc<Mutex<Vec<String>>>,
     _control: ControlPlane,
     _kubelet: sluice_sim::kubelet::RunningKubelet,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let broken = self.broken.lock().unwrap();
+        if !std::thread::panicking() && !broken.is_empty() {
+            panic!(
+                "{} broken invariants; the first: {}",
+                broken.len(),
+                broken[0]
+            );
+        }
+    }
 }
 
 /// A controller that runs.
@@ -105,13 +120,14 @@ impl World {
             cluster,
             clock,
             plans: Arc::default(),
+            broken: Arc::default(),
             _control: control,
             _kubelet: kubelet,
         }
     }
 
     pub fn config(&self) -> Config {
-        let plans = self.plans.clone();
+        let (plans, broken) = (self.plans.clone(), self.broken.clone());
         let on_plan: OnPlan = Arc::new(move |seen, plan| {
             let name = seen.rollout.metadata.name.clone().unwrap_or_default();
             let actions: Vec<_> = plan
@@ -123,6 +139,12 @@ impl World {
                 .status
                 .as_deref()
                 .filter(|s| Some(*s) != seen.rollout.status.as_ref());
+            for violation in sluice_core::invariants::check(seen, plan) {
+                broken
+                    .lock()
+                    .unwrap()
+                    .push(format!("{violation}\n{plan:#?}"));
+            }
             let mut plans = plans.lock().unwrap();
             let number = plans.len();
             plans.push(format!(
