@@ -34,7 +34,9 @@ pub(super) fn kept(facts: &Facts<'_>, found: &mut Findings) {
     if facts.stored.abort && !facts.next.abort && !fast && !in_window(facts) {
         found.add(6, &*facts.name, "the abort is forgotten");
     }
-    if facts.stored.promote_full && !facts.next.promote_full {
+    // An abort that came after it, and that nobody has carried out yet, takes its place.
+    let overruled = facts.stored.abort && facts.stored.aborted_at.is_none();
+    if facts.stored.promote_full && !facts.next.promote_full && !overruled {
         found.add(6, &*facts.name, "the full promotion is forgotten");
     }
 }
