@@ -203,20 +203,8 @@ impl Args {
             ),
             ("--kloglevel", self.kloglevel != 0),
             (
-                "--ambassador-api-version",
-                default(&self.ambassador_api_version, "getambassador.io/v2"),
-            ),
-            (
-                "--traffic-split-api-version",
-                default(&self.traffic_split_api_version, "v1alpha1"),
-            ),
-            (
                 "--traefik-api-group",
                 default(&self.traefik_api_group, "traefik.io"),
-            ),
-            (
-                "--traefik-api-version",
-                default(&self.traefik_api_version, "traefik.io/v1alpha1"),
             ),
             (
                 "--appmesh-crd-version",

@@ -49,6 +49,7 @@ fn log_to_stderr(args: &Args) {
         "sluice_controller",
         "sluice_core",
         "sluice_analysis",
+        "sluice_trafficrouters",
     ];
     let directives = ours
         .iter()
