@@ -4,6 +4,8 @@
 //!
 //! `SLUICE_SCENARIO=name` plays only that one.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ async fn all() -> Result<()> {
             continue;
         }
         match scenario.obstacle(Ring::Real) {
-            Some(why) => println!("{}: left out: {why}", scenario.name),
+            Some(why) => say(format_args!("{}: left out: {why}", scenario.name)),
             None => scenarios.push(scenario),
         }
     }
@@ -75,7 +77,11 @@ async fn all() -> Result<()> {
             let result = tokio::time::timeout(LONGEST, one(&plane, &scenario)).await;
             let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("takes too long")));
             let word = if result.is_ok() { "ok" } else { "FAILED" };
-            println!("{}: {word}, {:?}", scenario.name, started.elapsed());
+            say(format_args!(
+                "{}: {word}, {:?}",
+                scenario.name,
+                started.elapsed()
+            ));
             result.with_context(|| scenario.name.clone())
         });
     }
@@ -98,6 +104,11 @@ async fn all() -> Result<()> {
         failures.join("\n\n")
     );
     Ok(())
+}
+
+/// Progress, for whoever watches.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 async fn start(scenarios: &[Scenario]) -> Result<ControlPlane> {

@@ -238,7 +238,7 @@ pub(super) const THIRD_PARTY: &[Row] = &[
         "AnalysisRun",
         "analysisruns",
         "ar",
-        "nsg",
+        "ng",
     ),
     Row(
         "argoproj.io",
@@ -262,7 +262,7 @@ pub(super) const THIRD_PARTY: &[Row] = &[
         "Experiment",
         "experiments",
         "exp",
-        "nsg",
+        "ng",
     ),
     Row(
         ISTIO,
