@@ -25,7 +25,6 @@ spec:
 
 /// The process in the background: this binary, started by the test below.
 #[tokio::test]
-#[ignore = "a helper of the other test"]
 async fn serve() {
     let Some(dir) = std::env::var_os(DIR) else {
         return;
@@ -47,7 +46,7 @@ async fn a_cluster_stays_up_until_taken_down() {
     let serve = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["serve", "--exact", "--ignored", "--nocapture"])
+            .args(["serve", "--exact", "--nocapture"])
             .env(DIR, &dir);
         command
     };
