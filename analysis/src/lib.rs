@@ -12,7 +12,6 @@
 //!
 //! When to measure, what limits mean and how a run ends is not decided here, but in `sluice-core`.
 
-pub mod duration;
 pub mod expr;
 mod http;
 pub mod job;

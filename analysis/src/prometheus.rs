@@ -11,13 +11,14 @@ use prometheus_http_query::Client as Api;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use sluice_crds::analysis::{Authentication, OAuth2Config, PrometheusMetric};
+use sluice_crds::duration::GoDuration;
 
 use crate::Context;
 use crate::expr::{Env, Names, Program, Value};
 use crate::http::{self, Answer};
 use crate::oauth2::{self, Tokens};
 use crate::provider::{Provider, Reading};
-use crate::{duration, numbers, web};
+use crate::{numbers, web};
 
 mod answer;
 
@@ -241,12 +242,13 @@ impl Range {
             Program::compile(source, &Names::times())
                 .map_err(|e| format!("failed to parse rangeQuery.{name} as time: {e}"))
         };
-        let nanoseconds = duration::parse_nanoseconds(step)
+        let step: GoDuration = step
+            .parse()
             .map_err(|e| format!("failed to parse rangeQuery.step as duration: {e}"))?;
         Ok(Self {
             start: bound("start", start)?,
             end: bound("end", end)?,
-            step: seconds(i128::from(nanoseconds)),
+            step: step.as_secs_f64(),
         })
     }
 }

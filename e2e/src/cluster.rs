@@ -15,9 +15,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+use sluice_sim::kubelet::KubeletOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::controlplane::{self, ControlPlane, Options};
+use crate::node::{self, Node};
 use crate::process::{self, ProcessId, RunDir};
 use crate::toolchain::{self, Cache};
 
@@ -35,6 +37,9 @@ pub enum Error {
     /// The control plane did not start, or refused the CRDs.
     #[error(transparent)]
     ControlPlane(#[from] controlplane::Error),
+    /// Its node did not become ready.
+    #[error(transparent)]
+    Node(#[from] node::NotReady),
     /// What an earlier one left could not be cleared away.
     #[error(transparent)]
     Process(#[from] process::Error),
@@ -211,7 +216,7 @@ impl Cluster {
         }
     }
 
-    /// The process in the background: runs the control plane until SIGTERM or SIGINT.
+    /// The process in the background: runs the control plane, and a node for its pods, until SIGTERM or SIGINT.
     ///
     /// # Errors
     /// [`Error::ControlPlane`] when it does not start or one of its processes ends.
@@ -227,6 +232,8 @@ impl Cluster {
             ..Options::default()
         };
         let mut plane = ControlPlane::start(options).await?;
+        let client = plane.client()?;
+        let node = Node::start(client, KubeletOptions::default()).await?;
         let own = ProcessId::own().map_or_else(String::new, |id| id.to_string());
         self.write(&Running {
             kubeconfig: plane.kubeconfig(),
@@ -243,6 +250,7 @@ impl Cluster {
                 break Err(error.into());
             }
         };
+        node.stop().await;
         let stopped = plane.stop().await;
         ended.and(stopped.map_err(Error::from))
     }

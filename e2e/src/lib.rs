@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod controlplane;
 pub mod dataplane;
 pub mod netns;
+pub mod node;
 pub mod pods;
 pub mod process;
 pub mod scenario;

@@ -9,4 +9,7 @@
 pub mod check;
 pub mod format;
 pub mod manifest;
+pub mod runner;
 pub mod state;
+pub mod tripwire;
+pub mod world;

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use sluice_e2e::cluster::Cluster;
@@ -60,6 +61,8 @@ async fn a_cluster_stays_up_until_taken_down() {
             .contains(running.kubeconfig.to_str().unwrap())
     );
     assert_eq!(cluster.status().unwrap().as_ref(), Some(&running));
+    let nodes = Api::<Node>::all(running.client().await.unwrap());
+    nodes.get("sluice-node").await.unwrap();
     let crds = Api::<CustomResourceDefinition>::all(running.client().await.unwrap());
     crds.get("widgets.test.sluice.dev").await.unwrap();
     let again = cluster.up(serve(), CRD).await.unwrap();

@@ -317,6 +317,12 @@ impl Checker<'_> {
             let kind = self.kind(predicate);
             self.frames.pop();
             let kind = kind?;
+            if kind == Kind::Nil {
+                return fail(
+                    predicate,
+                    "predicate should yield a value (got nil)".to_owned(),
+                );
+            }
             if fold.wants_bool() && !kind.may_be(|k| *k == Kind::Bool) {
                 return fail(
                     predicate,

@@ -3,6 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use sluice_crds::duration::GoDuration;
 
 use super::builtins::times::move_to;
 use super::kind::Kind;
@@ -15,49 +16,14 @@ const SECOND: i64 = 1_000_000_000;
 
 /// A span in Go's syntax (`1h30m`, `-1.5s`), in nanoseconds.
 pub(super) fn parse_duration(text: &str) -> Result<i64, String> {
-    crate::duration::parse_nanoseconds(text)
+    text.parse::<GoDuration>()
+        .map(GoDuration::as_nanos)
+        .map_err(|e| e.to_string())
 }
 
 /// A span as Go prints it: `1h30m0s`, `1.5s`, `0s`.
 pub(super) fn duration_text(nanoseconds: i64) -> String {
-    let sign = if nanoseconds < 0 { "-" } else { "" };
-    let ns = nanoseconds.unsigned_abs();
-    let unit = |divisor: u64| {
-        let (whole, rest) = (ns / divisor, ns % divisor);
-        if rest == 0 {
-            return whole.to_string();
-        }
-        let width = divisor.ilog10() as usize;
-        format!(
-            "{whole}.{}",
-            format!("{rest:0width$}").trim_end_matches('0')
-        )
-    };
-    match ns {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{sign}{ns}ns"),
-        1_000..1_000_000 => format!("{sign}{}µs", unit(1_000)),
-        1_000_000..1_000_000_000 => format!("{sign}{}ms", unit(1_000_000)),
-        _ => {
-            let total = ns / 1_000_000_000;
-            let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
-            let fraction = ns % 1_000_000_000;
-            let mut text = sign.to_owned();
-            if hours > 0 {
-                text.push_str(&format!("{hours}h"));
-            }
-            if hours > 0 || minutes > 0 {
-                text.push_str(&format!("{minutes}m"));
-            }
-            text.push_str(&seconds.to_string());
-            if fraction > 0 {
-                text.push('.');
-                text.push_str(format!("{fraction:09}").trim_end_matches('0'));
-            }
-            text.push('s');
-            text
-        }
-    }
+    GoDuration::from_nanos(nanoseconds).to_string()
 }
 
 /// A time as Go's `%v` prints it: `2026-01-02 03:04:05 +0000 UTC`.

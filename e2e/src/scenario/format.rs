@@ -143,6 +143,9 @@ pub struct Fault {
     /// Share of requests that are answered 429.
     #[serde(default)]
     pub throttle: f64,
+    /// Share of requests that are carried out, but whose answer is lost.
+    #[serde(default)]
+    pub lost_answer: f64,
     /// Delay of watch events.
     #[serde(default)]
     pub watch_delay: Option<String>,

@@ -60,6 +60,8 @@ pub struct Memory {
     pub routed: Option<Box<sluice_core::traffic::Want>>,
     /// Writes that the API server refused, by `Kind/name`: its words.
     pub refused: BTreeMap<String, String>,
+    /// Since when the only news of the status are counts of pods.
+    pub counting_since: Option<tokio::time::Instant>,
     /// It was announced as new.
     pub announced: bool,
 }

@@ -17,6 +17,7 @@ use sluice_crds::{AnalysisRun, field_path, keys};
 use crate::decide::context::Context;
 use crate::decide::pass::Pass;
 use crate::event::Event;
+use crate::history::{self, Child};
 use crate::plan::Action;
 use crate::revision;
 use crate::step::Step;
@@ -324,7 +325,7 @@ fn promotion_run(pass: &mut Pass<'_, '_>, kind: Kind) -> (Option<Current>, bool)
             let ready = match blue_green.preview_replica_count {
                 Some(count) => pass
                     .new_set()
-                    .is_some_and(|set| set.spec == count && set.available == count),
+                    .is_some_and(|set| set.spec >= count && set.available >= count),
                 None => saturated,
             };
             pass.read().stable_rs == new
@@ -644,67 +645,8 @@ fn collect_garbage(pass: &mut Pass<'_, '_>, current: &[String]) {
         phase: phase_of(run),
     });
     let children: Vec<_> = children.collect();
-    for name in surplus(pass, children, current) {
+    for name in history::surplus(pass, children, current) {
         pass.view.touched.insert(format!("delete {name}"));
         pass.view.act(Action::DeleteAnalysisRun { name });
     }
-}
-
-/// A run or an Experiment, as far as history limits look at it.
-pub(crate) struct Child<'a> {
-    pub(crate) meta: &'a ObjectMeta,
-    pub(crate) phase: AnalysisPhase,
-}
-
-/// Names of children to delete: newest first they are kept up to the limits.
-pub(crate) fn surplus(
-    pass: &Pass<'_, '_>,
-    mut children: Vec<Child<'_>>,
-    current: &[String],
-) -> Vec<String> {
-    let spec = pass.ctx.spec();
-    let mut good = spec.successful_run_history_limit();
-    let mut bad = spec.unsuccessful_run_history_limit();
-    let age = |child: &Child<'_>| child.meta.creation_timestamp.as_ref().map(|at| at.0);
-    children.sort_by(|a, b| (age(b), &a.meta.name).cmp(&(age(a), &b.meta.name)));
-    let mut names = Vec::new();
-    for child in children {
-        let name = child.meta.name.clone().unwrap_or_default();
-        if current.contains(&name)
-            || child.meta.deletion_timestamp.is_some()
-            || pass.view.touched.contains(&format!("delete {name}"))
-        {
-            continue;
-        }
-        let hash = child
-            .meta
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH));
-        let lives = hash.is_some_and(|hash| {
-            pass.view.sets.iter().any(|set| {
-                set.hash == *hash && !set.deleting && !pass.view.touched.contains(&set.name)
-            })
-        });
-        let keep = lives
-            && match child.phase {
-                AnalysisPhase::Successful => take(&mut good),
-                AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive => {
-                    take(&mut bad)
-                }
-                AnalysisPhase::Unset
-                | AnalysisPhase::Pending
-                | AnalysisPhase::Running
-                | AnalysisPhase::Other(_) => true,
-            };
-        if !keep {
-            names.push(name);
-        }
-    }
-    names
-}
-
-fn take(left: &mut i32) -> bool {
-    *left = left.saturating_sub(1);
-    *left >= 0
 }

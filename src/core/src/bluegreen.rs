@@ -101,6 +101,7 @@ fn resize(pass: &mut Pass<'_, '_>) {
             abort::hold(pass, index)
         } else {
             let to = new_count(pass);
+            let to = pass.keep_available(index, to);
             pass.resize(index, to)
         };
         workload::progressively(pass, index, resized);
@@ -164,16 +165,17 @@ fn release_others(pass: &mut Pass<'_, '_>) {
             .is_none_or(|set| services::referenced(pass.ctx, pass.view, set));
         if !referenced {
             let to = history::delayed_size(pass, index, replicas, &mut kept);
+            let to = pass.keep_available(index, to);
             pass.resize(index, to);
         }
     }
 }
 
-/// New has exactly the pods it should have by now (CTL-113).
+/// New has the pods it should have by now (CTL-113).
 fn ready(pass: &Pass<'_, '_>) -> bool {
     let count = new_count(pass);
     pass.new_set()
-        .is_some_and(|set| set.spec == count && set.available == count)
+        .is_some_and(|set| set.spec >= count && set.available >= count)
 }
 
 /// Nothing has to be waited for (CTL-114). An active Service that lost its hash while a stable
@@ -333,7 +335,7 @@ fn promotion(pass: &Pass<'_, '_>) -> Option<&'static str> {
     if pass.view.stable().is_none() {
         return Some("Initial deploy");
     }
-    if active_hash(pass) != pass.new_hash() {
+    if active_hash(pass) != pass.new_hash() || pass.aborted() {
         return None;
     }
     if read.promote_full {
@@ -345,7 +347,7 @@ fn promotion(pass: &Pass<'_, '_>) -> Option<&'static str> {
     if revision::fast_rollback(pass.ctx, pass.view) {
         return Some("Fast rollback");
     }
-    if pass.aborted() || !analysis::promotion_passed(pass, Kind::PostPromotion) {
+    if !analysis::promotion_passed(pass, Kind::PostPromotion) {
         return None;
     }
     Some("Completed blue-green update")
@@ -354,9 +356,9 @@ fn promotion(pass: &Pass<'_, '_>) -> Option<&'static str> {
 fn conclude(pass: &mut Pass<'_, '_>) -> Flow {
     status::base(pass);
     selectors(pass);
-    if pass.read().promote_full || revision::within_window(pass.ctx, pass.view) {
+    let skips = pass.read().promote_full || revision::within_window(pass.ctx, pass.view);
+    if skips && !pass.aborted() {
         pass.pauses.clear();
-        pass.forget_abort = true;
     }
     checkpoint(pass);
     if let Some(reason) = promotion(pass) {
@@ -397,6 +399,6 @@ fn checkpoint(pass: &mut Pass<'_, '_>) {
     let reached = pass.read().blue_green.scale_up_preview_check_point
         || (analysis::promotion_passed(pass, Kind::PrePromotion)
             && pause_over(pass)
-            && pass.new_available() == count);
+            && pass.new_available() >= count);
     pass.next.blue_green.scale_up_preview_check_point = reached;
 }

@@ -43,7 +43,7 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
 
 /// A scaling event: `spec.replicas` changed, so sizes follow and nothing else happens (CTL-10).
 pub(crate) fn scale(pass: &mut Pass<'_, '_>) -> Flow {
-    if pass.halted() {
+    if pass.halted() && !pass.aborted() {
         scale_held(pass);
     } else {
         resize(pass);
@@ -54,11 +54,25 @@ pub(crate) fn scale(pass: &mut Pass<'_, '_>) -> Flow {
 /// Held, the versions keep their proportion, but follow `spec.replicas` (SE-15).
 fn scale_held(pass: &mut Pass<'_, '_>) {
     let replicas = pass.ctx.replicas;
-    let stable = pass.view.stable();
-    for index in [stable, pass.view.new].into_iter().flatten() {
+    let (new, stable) = (pass.view.new, pass.view.stable());
+    let mut room = replicas.saturating_add(pass.ctx.fences.surge);
+    if pass.ctx.basic() {
+        let rest = pass
+            .other_counts()
+            .iter()
+            .map(|count| count.spec)
+            .fold(0, i32::saturating_add);
+        room = room.saturating_sub(rest).max(0);
+    } else {
+        room = i32::MAX;
+    }
+    for index in [new.filter(|new| Some(*new) != stable), stable]
+        .into_iter()
+        .flatten()
+    {
         let Some(set) = pass.set(index) else { continue };
         let before = set.desired().unwrap_or(replicas);
-        let alone = stable == pass.view.new;
+        let alone = stable == new;
         let to = if alone || (Some(index) == stable && !pass.ctx.basic() && !pass.ctx.dynamic()) {
             if set.spec == 0 { 0 } else { replicas }
         } else if before <= 0 {
@@ -66,6 +80,8 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
         } else {
             crate::units::share_up(set.spec, replicas, before)
         };
+        let to = to.min(room);
+        room = room.saturating_sub(to);
         pass.resize(index, to);
     }
 }
@@ -118,7 +134,8 @@ fn reset(pass: &mut Pass<'_, '_>) {
 /// Sizes: stable, then new, then the others; the first change ends it (CTL-42).
 fn resize(pass: &mut Pass<'_, '_>) -> bool {
     let (new, stable) = (pass.view.new, pass.view.stable());
-    if pass.halted() {
+    if pass.halted() && !pass.aborted() {
+        // An abort is carried out even so (INV-10).
         let what = if pass.ctx.spec().paused {
             "spec.paused"
         } else {
@@ -150,6 +167,11 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     if let Some(index) = stable.filter(|index| Some(*index) != new) {
         let to = stable_count(pass, index);
+        let to = if pass.ctx.basic() {
+            to
+        } else {
+            pass.keep_available(index, to)
+        };
         if pass.resize(index, to) {
             return true;
         }
@@ -181,6 +203,11 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         } else {
             to
         }
+    };
+    let to = if pass.ctx.basic() {
+        to
+    } else {
+        pass.keep_available(index, to)
     };
     pass.resize(index, to)
 }
@@ -262,6 +289,11 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             // A superseded canary gets its delay like an old stable (SE-9).
             history::delayed_size(pass, index, spec, &mut kept)
         };
+        let to = if pass.ctx.basic() {
+            to
+        } else {
+            pass.keep_available(index, to)
+        };
         resized |= pass.resize(index, to);
         budget -= i64::from(spec - to);
     }
@@ -316,9 +348,8 @@ fn conclude(pass: &mut Pass<'_, '_>) -> Flow {
     let count = pass.ctx.step_count();
     let steps_done = (count > 0).then_some(count);
     let in_window = revision::within_window(pass.ctx, pass.view);
-    if pass.read().promote_full || in_window {
+    if (pass.read().promote_full || in_window) && !pass.aborted() {
         pass.pauses.clear();
-        pass.forget_abort = true;
         pass.next.current_step_index = steps_done;
     }
     let held = pass.unproven && pass.read().promote_full || unproven_end(pass);
@@ -429,8 +460,8 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
                 explain(pass, missing, &format!("setWeight {weight}"));
                 return false;
             }
-            if pass.unproven {
-                let message = format!("weight {weight} is not confirmed");
+            if pass.unproven || !routing::at(pass, weight) {
+                let message = format!("weight {weight} is not in force or not confirmed");
                 let me = pass.ctx.me();
                 pass.wait(Why::new(Reason::TrafficUnconfirmed, me, message));
                 return false;

@@ -126,6 +126,7 @@ fn default_replicas(ctx: &Context<'_>) -> Plan {
 }
 
 fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
+    settle_intent(view);
     view.sync_shadow();
     if view.new.is_none() {
         return match revision::create(ctx, view) {
@@ -144,7 +145,7 @@ fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
     let scaled = rescaled(ctx, view);
     let mut pass = Pass::new(ctx, view);
     // An abort at rest is a no-op (CTL-5, FLT-18).
-    pass.forget_abort = pass.promoted() && pass.read().abort;
+    pass.forget_abort = pass.read().abort && (pass.promoted() || pass.read().promote_full);
     if scaled {
         let flow = match ctx.strategy {
             Strategy::Canary(_) => canary::scale(&mut pass),
@@ -165,6 +166,15 @@ fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
         Flow::Again
     } else {
         flow
+    }
+}
+
+/// An abort and a full promotion at once: an abort that was carried out before gives way to the
+/// promotion, one that nobody has acted on yet is the newer wish (INV-6, INV-10).
+fn settle_intent(view: &mut View) {
+    let status = &mut view.status;
+    if status.promote_full && status.abort && status.aborted_at.is_none() {
+        status.promote_full = false;
     }
 }
 

@@ -12,11 +12,12 @@ use sluice_crds::experiment::{
 use sluice_crds::rollout::{PauseReason, RolloutExperimentStep, RolloutExperimentTemplate};
 use sluice_crds::{Experiment, keys};
 
-use crate::analysis::{self, Child};
+use crate::analysis;
 use crate::decide::context::Context;
 use crate::decide::pass::Pass;
 use crate::decide::view::Set;
 use crate::event::Event;
+use crate::history::{self, Child};
 use crate::metadata;
 use crate::plan::Action;
 use crate::revision;
@@ -91,7 +92,7 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
             phase: phase_of(experiment),
         })
         .collect();
-    for name in analysis::surplus(pass, children, &kept) {
+    for name in history::surplus(pass, children, &kept) {
         pass.view.touched.insert(format!("delete {name}"));
         pass.view.act(Action::DeleteExperiment { name });
     }

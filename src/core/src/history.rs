@@ -1,5 +1,9 @@
-//! What outlives an update: the delay of drained ReplicaSets (CTL-67), and how many old ones are
-//! kept (CTL-25).
+//! What outlives an update: the delay of drained ReplicaSets (CTL-67), and how many old ReplicaSets,
+//! runs and Experiments are kept (CTL-25, ANA-45, EXP-22).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::keys;
 
 use crate::decide::pass::Pass;
 use crate::decide::view::Deadline;
@@ -67,4 +71,63 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         pass.view.touched.insert(name.clone());
         pass.view.act(Action::DeleteReplicaSet { name });
     }
+}
+
+/// A run or an Experiment, as far as history limits look at it.
+pub(crate) struct Child<'a> {
+    pub(crate) meta: &'a ObjectMeta,
+    pub(crate) phase: AnalysisPhase,
+}
+
+/// Names of children to delete: newest first they are kept up to the limits.
+pub(crate) fn surplus(
+    pass: &Pass<'_, '_>,
+    mut children: Vec<Child<'_>>,
+    current: &[String],
+) -> Vec<String> {
+    let spec = pass.ctx.spec();
+    let mut good = spec.successful_run_history_limit();
+    let mut bad = spec.unsuccessful_run_history_limit();
+    let age = |child: &Child<'_>| child.meta.creation_timestamp.as_ref().map(|at| at.0);
+    children.sort_by(|a, b| (age(b), &a.meta.name).cmp(&(age(a), &b.meta.name)));
+    let mut names = Vec::new();
+    for child in children {
+        let name = child.meta.name.clone().unwrap_or_default();
+        if current.contains(&name)
+            || child.meta.deletion_timestamp.is_some()
+            || pass.view.touched.contains(&format!("delete {name}"))
+        {
+            continue;
+        }
+        let hash = child
+            .meta
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH));
+        let lives = hash.is_some_and(|hash| {
+            pass.view.sets.iter().any(|set| {
+                set.hash == *hash && !set.deleting && !pass.view.touched.contains(&set.name)
+            })
+        });
+        let keep = lives
+            && match child.phase {
+                AnalysisPhase::Successful => take(&mut good),
+                AnalysisPhase::Failed | AnalysisPhase::Error | AnalysisPhase::Inconclusive => {
+                    take(&mut bad)
+                }
+                AnalysisPhase::Unset
+                | AnalysisPhase::Pending
+                | AnalysisPhase::Running
+                | AnalysisPhase::Other(_) => true,
+            };
+        if !keep {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn take(left: &mut i32) -> bool {
+    *left = left.saturating_sub(1);
+    *left >= 0
 }

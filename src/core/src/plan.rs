@@ -9,6 +9,7 @@ use serde_json::Value;
 use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::{AnalysisRun, Experiment, ReplicaSet};
 
+use crate::duration::Ended;
 use crate::event::Event;
 use crate::traffic::Want;
 use crate::why::Why;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// What the Rollout waits for; empty only when it is at rest or this plan moves it.
     pub why: Vec<Why>,
+    /// Attempts that end with this plan: for metrics and logs, once the status was written.
+    pub ended: Vec<Ended>,
 }
 
 /// A write and what to say once it succeeded.
@@ -159,10 +162,19 @@ impl Plan {
         }
     }
 
-    /// Whether carrying it out writes nothing, given the status as read.
+    /// Whether carrying it out writes nothing, given the status as read. A route that repeats the
+    /// weights on record only heals what somebody else changed.
     #[must_use]
     pub fn is_quiet(&self, seen: Option<&RolloutStatus>) -> bool {
-        self.actions.is_empty() && self.status.as_deref().is_none_or(|next| Some(next) == seen)
+        let confirms = |planned: &Planned| {
+            let Action::Route(want) = &planned.action else {
+                return false;
+            };
+            let weights = seen.and_then(|status| status.canary.weights.as_ref());
+            want.only_remove_managed_routes || weights.is_some_and(|on| want.repeats(on))
+        };
+        self.actions.iter().all(confirms)
+            && self.status.as_deref().is_none_or(|next| Some(next) == seen)
     }
 }
 

@@ -50,8 +50,8 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
             pass.ctx.me(),
             "its pods have not been read yet",
         );
-        let now = pass.now();
-        pass.wait(why.until(now));
+        let until = pass.in_seconds(1);
+        pass.wait(why.until(until));
         return false;
     };
     let order = priorities(pass);

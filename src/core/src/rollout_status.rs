@@ -12,6 +12,9 @@ use crate::revision;
 use crate::step::Step;
 use sluice_crds::keys;
 
+/// Seconds between looks at a Rollout whose progress deadline is over.
+const STUCK_RETRY: i64 = 30;
+
 /// Counters and hashes: what follows from the ReplicaSets alone.
 pub(crate) fn base(pass: &mut Pass<'_, '_>) {
     counters(pass);
@@ -143,15 +146,19 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     next.phase = view.phase;
     next.message = view.message;
     let facts = facts(pass, &next);
-    let (duration, _ended) = duration::track(pass.read().duration.as_ref(), facts, &next, now);
+    let (duration, ended) = duration::track(pass.read().duration.as_ref(), facts, &next, now);
     next.duration = duration;
+    pass.view.ended.extend(ended);
     pass.view.events.extend(events);
     tell_pause(pass, &next);
     if !pass.moved
         && let Some(at) =
             progress::stuck_check(&pass.view.shadow, &next, exempt_for(pass, &next), now)
     {
-        pass.view.wake_at(at);
+        // A deadline that has passed without effect (something else is waited for) is no reason to
+        // look again at once.
+        let soon = pass.in_seconds(STUCK_RETRY);
+        pass.view.wake_at(if at <= now { soon } else { at });
     }
     let changed = next != *pass.read();
     pass.view.status = next;

@@ -44,6 +44,19 @@ pub(crate) fn rolling_back(pass: &Pass<'_, '_>) -> bool {
         && new.available < pass.ctx.replicas
 }
 
+/// The canary's traffic still goes to a version that has been superseded (CTL-71).
+pub(crate) fn foreign(pass: &Pass<'_, '_>) -> bool {
+    let Some(on) = pass.read().canary.weights.as_ref() else {
+        return false;
+    };
+    let hash = &on.canary.pod_template_hash;
+    on.canary.weight > 0
+        && !hash.is_empty()
+        && *hash != pass.new_hash()
+        && !pass.promoted()
+        && !rolling_back(pass)
+}
+
 /// Pass (h): decides the split, asks the routers for it and records it.
 pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
     let Some(routing) = pass.ctx.routing().filter(|routing| has_router(routing)) else {
@@ -54,6 +67,16 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
     let gate = gate(pass, &desired);
     if let Gate::Partly(weight) = gate {
         desired.weight = weight;
+        // What has to stay stays where it is: weight changes hands at 0 only (FLT-8).
+        if let Some(on) = pass
+            .read()
+            .canary
+            .weights
+            .as_ref()
+            .filter(|on| on.canary.weight > 0)
+        {
+            desired.canary_hash.clone_from(&on.canary.pod_template_hash);
+        }
     }
     if pass.aborted() && !pass.promoted() && (!pass.ctx.dynamic() || desired.weight == 0) {
         canary_service_to_stable(pass);
@@ -65,6 +88,19 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
     hold_back(pass, routing, &mut desired);
     let want = want(pass, routing, &desired);
     record(pass, routing, &want);
+}
+
+/// Whether the traffic of this pass is that of a `setWeight` step: this weight, on this version
+/// (INV-14). Without a router pods are the proof.
+pub(crate) fn at(pass: &Pass<'_, '_>, weight: i32) -> bool {
+    // Scaled to zero there is no traffic to wait for (CTL-96).
+    if pass.ctx.replicas == 0 || !pass.ctx.routing().is_some_and(has_router) {
+        return true;
+    }
+    pass.next.canary.weights.as_ref().is_some_and(|on| {
+        on.canary.weight == weight.clamp(0, pass.ctx.whole())
+            && on.canary.pod_template_hash == pass.new_hash()
+    })
 }
 
 fn has_router(routing: &RolloutTrafficRouting) -> bool {
@@ -105,6 +141,9 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         desired.remove_managed = true;
     } else if at.aborted {
         desired.weight = routed::weight_back(&routed);
+        desired.going_back = true;
+        desired.remove_managed = true;
+    } else if foreign(pass) {
         desired.going_back = true;
         desired.remove_managed = true;
     } else if new.is_none_or(|set| set.available == 0) {
@@ -339,7 +378,9 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
         }
     }
     let old_weight = pass.recorded().map_or(0, |weights| weights.canary);
-    want.weight_before_hash = pass.new_available() == 0 && old_weight > 0;
+    let on = pass.read().canary.weights.as_ref();
+    let moves = on.is_some_and(|on| on.canary.pod_template_hash != want.canary_hash);
+    want.weight_before_hash = old_weight > 0 && (moves || pass.new_available() == 0);
     if subsets_must_wait(pass, routing, &want) {
         want.keep_hashes = true;
         want.weight = old_weight;

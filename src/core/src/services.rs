@@ -81,11 +81,14 @@ fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<us
         return point(pass, service, &hash); // not readable: says why
     };
     let right = view.pod_hash() == set.hash;
-    let ready = if view.managed_by.is_some() {
-        set.available > 0
-    } else {
-        set.fully_available()
-    };
+    // Scaled to zero, there is nothing to wait for.
+    let empty = pass.ctx.replicas == 0 && set.spec == 0;
+    let ready = empty
+        || if view.managed_by.is_some() {
+            set.available > 0
+        } else {
+            set.fully_available()
+        };
     let (hash, name) = (set.hash.clone(), set.name.clone());
     if ready || (right && view.managed_by.is_some()) {
         return point(pass, service, &hash);
@@ -133,7 +136,7 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, promoting: bool) {
     let Some(canary) = pass.ctx.canary() else {
         return;
     };
-    if canary.ping_pong.is_some() && !pass.promoted() {
+    if canary.ping_pong.is_some() && !pass.promoted() && !crate::routing::foreign(pass) {
         let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
         if let Some(hash) = pass.new_set().map(|set| set.hash.clone()) {
             point(pass, service, &hash);
@@ -164,6 +167,9 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, promoting: bool) {
             point_when_available(pass, &canary.canary_service, Some(stable));
         }
         return;
+    }
+    if crate::routing::foreign(pass) {
+        return; // not while it takes traffic for another version (CTL-71)
     }
     let new = pass.view.new;
     point_when_available(pass, &canary.canary_service, new);

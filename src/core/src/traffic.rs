@@ -2,7 +2,7 @@
 //!
 //! The core decides the split (TRF-5..12); a router only renders it into its own objects.
 
-use sluice_crds::rollout::{SetHeaderRoute, SetMirrorRoute};
+use sluice_crds::rollout::{SetHeaderRoute, SetMirrorRoute, TrafficWeights, WeightDestination};
 
 /// A further destination beside canary and stable: an experiment's Service (TRF-12).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,36 @@ pub struct Want {
     pub weight_before_hash: bool,
     /// Leave subset hashes as they are: a named ReplicaSet is not fully available yet (TRF-111).
     pub keep_hashes: bool,
+}
+
+impl Want {
+    /// Whether it asks for nothing but what is on record: same weights to the same hashes, no route
+    /// to add. Removing managed routes at rest is such a repetition too.
+    #[must_use]
+    pub fn repeats(&self, on_record: &TrafficWeights) -> bool {
+        let same = |destination: &WeightDestination, weight: i32, hash: &str| {
+            destination.weight == weight && destination.pod_template_hash == hash
+        };
+        let extra: i32 = self
+            .additional
+            .iter()
+            .map(|additional| additional.weight)
+            .sum();
+        same(&on_record.canary, self.weight, &self.canary_hash)
+            && same(
+                &on_record.stable,
+                self.max_weight - self.weight - extra,
+                &self.stable_hash,
+            )
+            && on_record.additional.len() == self.additional.len()
+            && on_record
+                .additional
+                .iter()
+                .zip(&self.additional)
+                .all(|(on, want)| same(on, want.weight, &want.pod_hash))
+            && self.header_route.is_none()
+            && self.mirror_route.is_none()
+    }
 }
 
 /// What a router can say about a weight that it was given (TRF-13).

@@ -20,6 +20,7 @@ pub(crate) fn prepare_create(state: &mut State, id: KindId, value: &mut Value) {
     defaults::apply(&kind, value);
     let known = state.kinds.known;
     if id == known.pods {
+        defaults::pod(value);
         put(
             value,
             &["status"],
@@ -39,18 +40,27 @@ pub(crate) fn prepare_create(state: &mut State, id: KindId, value: &mut Value) {
         put(value, &["status"], json!({"loadBalancer": {}}));
     } else if id == known.jobs {
         job_selector(value);
+        if object::labels(value).is_none() {
+            let labels = at(value, &["spec", "template", "metadata", "labels"]).cloned();
+            put(
+                value,
+                &["metadata", "labels"],
+                labels.unwrap_or_else(|| json!({})),
+            );
+        }
         put(value, &["status"], json!({}));
     } else if kind.status && value.get("status").is_none() {
-        let replicas = matches!(kind.plural.as_str(), "replicasets" | "statefulsets");
-        put(
-            value,
-            &["status"],
-            if replicas {
-                json!({"replicas": 0})
-            } else {
-                json!({})
-            },
-        );
+        let status = match kind.plural.as_str() {
+            "replicasets" | "statefulsets" => json!({"replicas": 0}),
+            "ingresses" => json!({"loadBalancer": {}}),
+            "poddisruptionbudgets" => json!({
+                "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
+                "expectedPods": 0,
+            }),
+            "horizontalpodautoscalers" => json!({"currentMetrics": null, "desiredReplicas": 0}),
+            _ => json!({}),
+        };
+        put(value, &["status"], status);
     }
 }
 
@@ -88,9 +98,11 @@ pub(crate) fn validate(kind: &Kind, value: &Value, old: Option<&Value>) -> Vec<C
             immutable(value, old, &["spec", "selector"], &mut causes);
             let policy = text(value, &["spec", "template", "spec", "restartPolicy"]);
             if !matches!(policy, "Never" | "OnFailure") {
-                let allowed = ["OnFailure".to_owned(), "Never".to_owned()];
                 let field = "spec.template.spec.restartPolicy";
-                causes.push(Cause::unsupported(field, &policy.into(), &allowed));
+                causes.push(Cause::required(
+                    field,
+                    "valid values: \"OnFailure\", \"Never\"",
+                ));
             }
         }
         "pods" => {
@@ -117,22 +129,25 @@ pub(crate) fn validate(kind: &Kind, value: &Value, old: Option<&Value>) -> Vec<C
 
 fn workload(value: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let labels = map(value, &["spec", "template", "metadata", "labels"]);
-    match at(value, &["spec", "selector"]) {
-        None => causes.push(Cause::required("spec.selector", "")),
-        Some(selector) if Selector::of_object(selector).is_empty() => {
+    let given = at(value, &["spec", "selector"]);
+    let selector = given.map(Selector::of_object);
+    match (given, &selector) {
+        (Some(given), Some(selector)) if selector.is_empty() => {
             let why = "empty selector is invalid for deployment";
-            causes.push(Cause::invalid("spec.selector", selector, why));
+            causes.push(Cause::invalid("spec.selector", given, why));
         }
-        Some(selector) if !Selector::of_object(selector).matches(labels) => {
-            let given = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
-            causes.push(Cause::invalid(
-                "spec.template.metadata.labels",
-                &given,
-                "`selector` does not match template `labels`",
-            ));
-        }
-        Some(_) => immutable(value, old, &["spec", "selector"], causes),
+        (None, _) => causes.push(Cause::required("spec.selector", "")),
+        _ => {}
     }
+    if selector.is_none_or(|s| !s.is_empty() && !s.matches(labels)) {
+        let given = labels.map_or(Value::Null, |l| Value::Object(l.clone()));
+        causes.push(Cause::invalid(
+            "spec.template.metadata.labels",
+            &given,
+            "`selector` does not match template `labels`",
+        ));
+    }
+    immutable(value, old, &["spec", "selector"], causes);
     if let Some(replicas) = at(value, &["spec", "replicas"]) {
         if replicas.as_i64().is_none() {
             causes.push(Cause::wrong_type("spec.replicas", replicas, "integer"));

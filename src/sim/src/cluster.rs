@@ -208,8 +208,8 @@ impl Cluster {
         let mut written = match state.store.get(id, &namespace, &name).cloned() {
             None => state.create(id, &namespace, value.clone(), &options)?,
             Some(old) => {
-                let patch = crate::patch::Patch::Merge(value.clone());
-                state.patch(id, old.namespace(), &name, &patch, Part::Main, &options)?
+                crate::json::take(&mut value, &["metadata", "uid"]);
+                state.replace_given(id, &old, value.clone(), &options)?
             }
         };
         if let Some(status) = value.get("status").filter(|_| kind.status) {
@@ -219,6 +219,35 @@ impl Cluster {
             written = state.patch(id, &namespace, &name, &patch, Part::Status, &options)?;
         }
         Ok(typed(&kind, &written.object))
+    }
+
+    /// Applies each document of a YAML text, as [`Cluster::apply`] does.
+    ///
+    /// # Errors
+    /// 400 for text that is no YAML; else the first refusal.
+    pub fn apply_yaml(&self, text: &str) -> Result<Vec<Value>, ApiError> {
+        use serde::Deserialize;
+        let mut applied = Vec::new();
+        for document in serde_yaml_ng::Deserializer::from_str(text) {
+            let value = Value::deserialize(document)
+                .map_err(|e| ApiError::bad_request(format!("cannot read the YAML: {e}")))?;
+            if !value.is_null() {
+                applied.push(self.apply(&value)?);
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Installs our own CustomResourceDefinitions: from then on our kinds are pruned, defaulted
+    /// and validated, and have their printer columns.
+    ///
+    /// # Errors
+    /// A refusal, which would be a fault of the definitions.
+    pub fn install_definitions(&self) -> Result<(), ApiError> {
+        for (_, yaml) in sluice_crds::yaml::all() {
+            self.apply_yaml(&yaml)?;
+        }
+        Ok(())
     }
 
     /// Merge-patches an object without a request: no log, no faults.

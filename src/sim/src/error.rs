@@ -60,6 +60,11 @@ impl ApiError {
         error
     }
 
+    /// 404 in plain text, for a group or version that is not served.
+    pub fn no_such_page() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
     /// 409 for a name that is taken.
     pub fn exists(group: &str, resource: &str, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", qualified(group, resource));
@@ -122,7 +127,9 @@ impl ApiError {
     /// 405.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        let mut error = Self::new(405, "MethodNotAllowed", message);
+        error.details = Some(json!({}));
+        error
     }
 
     /// 410 for a revision that was compacted away.
@@ -151,8 +158,11 @@ impl ApiError {
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            crate::json::put(&mut status, &["reason"], self.reason);
+        }
         if let Some(details) = &self.details {
             crate::json::put(&mut status, &["details"], details.clone());
         }
@@ -243,6 +253,31 @@ impl Cause {
             field,
             message,
         }
+    }
+
+    /// A string that is too long.
+    pub fn too_long(field: impl Into<String>, limit: i64) -> Self {
+        let message = format!("Too long: may not be more than {limit} bytes");
+        Self {
+            reason: "FieldValueTooLong",
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// A list or map with too many elements.
+    pub fn too_many(field: impl Into<String>, count: i64, limit: i64) -> Self {
+        let message = format!("Too many: {count}: must have at most {limit} items");
+        Self {
+            reason: "FieldValueTooMany",
+            field: field.into(),
+            message,
+        }
+    }
+
+    /// Whether rules over the whole object make no sense after this.
+    pub(crate) fn blocks_rules(&self) -> bool {
+        !matches!(self.reason, "FieldValueInvalid" | "FieldValueDuplicate")
     }
 
     fn text(&self) -> String {

@@ -26,6 +26,18 @@
 //! | [`listen`] | sockets, kubeconfig |
 //! | [`traffic`] | where requests go, and where they are lost |
 //! | [`metrics`] | synthetic answers of Prometheus |
+//!
+//! # What it leaves out
+//!
+//! * Built-in kinds have no full schema: unknown fields of a Pod are kept, where a real API
+//!   server drops them. Only what controllers and kubectl meet is validated and defaulted.
+//! * No authentication, no authorization (reviews answer "allowed"), no admission webhooks, no
+//!   quotas, no conversion webhooks; versions of a kind differ in `apiVersion` only.
+//! * JSON and YAML bodies, not protobuf (which `kubectl create namespace` sends).
+//! * The controllers write no Events. Jobs neither index their pods nor obey pod failure or
+//!   success policies; StatefulSets, DaemonSets, CronJobs and HorizontalPodAutoscalers are stored
+//!   and nothing more.
+//! * Owners of fields are kept from the first server-side apply of an object on.
 
 pub mod clock;
 pub mod cluster;

@@ -85,12 +85,7 @@ impl Patch {
         put(&mut value, &["kind"], kind.kind.clone());
         match self {
             Self::Json(patch) => {
-                json_patch::patch(&mut value, &patch.0).map_err(|e| {
-                    let message = format!(
-                        "the server rejected our request due to an error in our request: {e}"
-                    );
-                    ApiError::new(422, "Invalid", message)
-                })?;
+                json_patch::patch(&mut value, &patch.0).map_err(|_| unfit())?;
             }
             Self::Merge(patch) => merge_object(&mut value, patch)?,
             Self::Strategic(patch) => {
@@ -108,7 +103,9 @@ impl Patch {
                 strategic::merge(&kind.kind, &mut value, patch)?;
             }
             Self::Apply { .. } => {
-                let (value, managed) = apply::apply(kind, old, self, part, options, stamp)?;
+                let (mut value, managed) = apply::apply(kind, old, self, part, options, stamp)?;
+                put(&mut value, &["apiVersion"], kind.api_version(version));
+                put(&mut value, &["kind"], kind.kind.clone());
                 return Ok((value, Some(managed)));
             }
         }
@@ -122,8 +119,7 @@ impl Patch {
     /// Patches a view that has no list keys and no field owners, such as a `Scale`.
     pub(crate) fn run_plain(&self, value: &mut Value) -> Result<(), ApiError> {
         match self {
-            Self::Json(patch) => json_patch::patch(value, &patch.0)
-                .map_err(|e| ApiError::new(422, "Invalid", e.to_string())),
+            Self::Json(patch) => json_patch::patch(value, &patch.0).map_err(|_| unfit()),
             Self::Merge(patch) | Self::Strategic(patch) => merge_object(value, patch),
             Self::Apply { config, .. } => merge_object(value, config),
         }
@@ -141,6 +137,14 @@ impl Patch {
             }
         }
     }
+}
+
+/// A JSON patch whose operations do not fit the object.
+fn unfit() -> ApiError {
+    let message = "the server rejected our request due to an error in our request";
+    let mut error = ApiError::new(422, "Invalid", message);
+    error.details = Some(serde_json::json!({}));
+    error
 }
 
 fn merge_object(value: &mut Value, patch: &Value) -> Result<(), ApiError> {

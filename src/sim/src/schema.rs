@@ -139,28 +139,40 @@ impl Schema {
     pub(crate) fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = Vec::new();
         check::check(&self.root, object, "", &mut causes);
-        if let Some(rules) = self.rules.as_ref().filter(|_| causes.is_empty()) {
-            thread_local! {
-                static VALIDATOR: Validator = Validator::new();
-            }
-            let result = VALIDATOR.with(|v| v.validate_compiled(rules, object, old));
-            for error in result
-                .err()
-                .map(kube_cel::ValidationErrors::into_vec)
-                .unwrap_or_default()
-            {
-                let field = error.field_path.trim_start_matches('.').to_owned();
-                let keys: Vec<&str> = field.split('.').collect();
-                let value = at(object, &keys)
-                    .cloned()
-                    .unwrap_or_else(|| "object".into());
-                let shown = if value.is_object() {
-                    "object".into()
-                } else {
-                    value
-                };
-                causes.push(Cause::invalid(field, &shown, &error.message));
-            }
+        let Some(rules) = &self.rules else {
+            return causes;
+        };
+        if causes.iter().any(Cause::blocks_rules) {
+            causes.push(Cause {
+                reason: "FieldValueInvalid",
+                field: "<nil>".to_owned(),
+                message: "Invalid value: null: some validation rules were not checked because the \
+                          object was invalid; correct the existing errors to complete validation"
+                    .to_owned(),
+            });
+            return causes;
+        }
+        thread_local! {
+            static VALIDATOR: Validator = Validator::new();
+        }
+        let result = VALIDATOR.with(|v| v.validate_compiled(rules, object, old));
+        for error in result
+            .err()
+            .map(kube_cel::ValidationErrors::into_vec)
+            .unwrap_or_default()
+        {
+            let field = error.field_path.trim_start_matches('.').to_owned();
+            let keys: Vec<&str> = field.split('.').collect();
+            causes.push(match at(object, &keys) {
+                Some(value) if !value.is_object() && !value.is_array() => {
+                    Cause::invalid(field, value, &error.message)
+                }
+                _ => Cause {
+                    reason: "FieldValueInvalid",
+                    field,
+                    message: format!("Invalid value: {}", error.message),
+                },
+            });
         }
         causes
     }

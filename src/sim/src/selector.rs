@@ -217,11 +217,11 @@ const FIELDS: &[(&str, &[&str])] = &[
 ];
 
 impl Fields {
-    /// Reads the query form for a resource.
+    /// Reads the query form for a resource (plural); custom kinds offer no fields of their own.
     ///
     /// # Errors
     /// 400 for a field that the resource does not offer.
-    pub fn parse(text: &str, resource: &str) -> Result<Self, ApiError> {
+    pub fn parse(text: &str, resource: &str, custom: bool) -> Result<Self, ApiError> {
         let offered = FIELDS
             .iter()
             .find(|(r, _)| *r == resource)
@@ -238,9 +238,16 @@ impl Fields {
                 let message = format!("invalid selector: {part:?}; can't understand {part:?}");
                 return Err(ApiError::bad_request(message));
             };
-            if !matches!(path, "metadata.name" | "metadata.namespace") && !offered.contains(&path) {
-                let message = format!("field label not supported: {path}");
-                return Err(ApiError::bad_request(message));
+            let common = matches!(path, "metadata.name" | "metadata.namespace");
+            if !common && !offered.contains(&path) {
+                return Err(ApiError::bad_request(if offered.is_empty() && !custom {
+                    format!(
+                        "\"{path}\" is not a known field selector: only \"metadata.name\", \
+                         \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {path}")
+                }));
             }
             list.push((
                 path.split('.').map(str::to_owned).collect(),
@@ -324,7 +331,7 @@ mod tests {
     #[test]
     fn field_selectors_match() {
         let pod = json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}});
-        let fields = |text| Fields::parse(text, "pods");
+        let fields = |text| Fields::parse(text, "pods", false);
         assert!(
             fields("metadata.name=a,status.phase!=Failed")
                 .unwrap()

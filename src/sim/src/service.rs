@@ -2,6 +2,7 @@
 
 mod answer;
 mod discovery;
+mod form;
 mod log;
 mod watching;
 
@@ -17,7 +18,8 @@ use tower::Service;
 
 pub use self::log::{LogEntry, RequestLog};
 
-use self::answer::{Answer, Content, Media};
+use self::answer::{Answer, Content};
+use self::form::Media;
 use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::faults::Verdict;
@@ -207,6 +209,13 @@ fn plain(answer: Answer) -> Response<AnswerBody> {
 }
 
 fn refused(error: &ApiError) -> Response<AnswerBody> {
+    if *error == ApiError::no_such_page() {
+        let mut response = Response::new(full(error.message.clone().into()));
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        return response;
+    }
     let mut response = Response::new(full(error.body()));
     *response.status_mut() =
         http::StatusCode::from_u16(error.code).unwrap_or(http::StatusCode::BAD_REQUEST);

@@ -93,6 +93,9 @@ impl State {
         version: &str,
         plural: &str,
     ) -> Result<(KindId, Arc<Kind>), ApiError> {
+        if !self.kinds.serves(group, version) {
+            return Err(ApiError::no_such_page());
+        }
         self.kinds
             .find(group, plural)
             .and_then(|id| Some((id, self.kinds.get(id)?.clone())))
@@ -155,7 +158,7 @@ impl State {
         };
         let places: Vec<Place> = self.store.all(gone).map(|o| Place::of(gone, o)).collect();
         for place in places {
-            self.store.remove(&place);
+            self.store.remove(&place, |_| {});
         }
         self.kinds.remove(gone);
     }

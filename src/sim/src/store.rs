@@ -293,7 +293,12 @@ impl Store {
     }
 
     /// Removes an object; returns its last version under the revision of the removal.
-    pub(crate) fn remove(&mut self, place: &Place) -> Option<Arc<Object>> {
+    /// `edit` changes that version.
+    pub(crate) fn remove(
+        &mut self,
+        place: &Place,
+        edit: impl FnOnce(&mut serde_json::Value),
+    ) -> Option<Arc<Object>> {
         let table = self.tables.get_mut(place.kind)?;
         let space = table.objects.get_mut(&place.namespace)?;
         let before = space.remove(&place.name)?;
@@ -309,6 +314,7 @@ impl Store {
             &["metadata", "resourceVersion"],
             revision.to_string(),
         );
+        edit(&mut last);
         let tombstone = Arc::new(Object::new(last, revision));
         self.link(place.kind, Some(&before), None);
         let change = Change {

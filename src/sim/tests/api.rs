@@ -146,7 +146,7 @@ async fn writes_on_old_versions_conflict() {
     );
     assert_eq!(code, 422);
     assert!(
-        message.contains("metadata.resourceVersion: Invalid value: 0x0"),
+        message.contains("metadata.resourceVersion: Invalid value: 0"),
         "{message}"
     );
 }
@@ -289,7 +289,7 @@ async fn apply_owns_fields() {
     assert_eq!(code, 409);
     assert_eq!(
         message,
-        "Apply failed with 1 conflict: conflict with \"one\" using v1: .data.a"
+        "Apply failed with 1 conflict: conflict with \"one\": .data.a"
     );
     // What is no longer applied goes, and what is taken by force changes hands.
     let forced = apply("two", json!({"a": "2"}), true).await.unwrap();
@@ -440,7 +440,7 @@ async fn selectors_choose() {
     let bad = ListParams::default().fields("data.k=v");
     assert_eq!(
         refusal(maps.list(&bad).await).1,
-        "field label not supported: data.k"
+        "\"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
     );
 }
 
@@ -638,4 +638,41 @@ async fn namespaces_end_with_their_content() {
     })
     .await;
     assert!(cluster.get("v1", "ConfigMap", "team", "a").is_none());
+}
+
+#[tokio::test]
+async fn status_is_applied_apart() {
+    let rollouts = api(&cluster().client(), "Rollout", "rollouts");
+    create(&rollouts, rollout("r")).await.unwrap();
+    let status = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "r"},
+        "spec": {"replicas": 9}, "status": {"phase": "Healthy"},
+    });
+    let params = PatchParams::apply("one");
+    let done = rollouts
+        .patch_status("r", &params, &Patch::Apply(&status))
+        .await
+        .unwrap();
+    assert_eq!(
+        done.data,
+        json!({"spec": {"replicas": 2}, "status": {"phase": "Healthy"}})
+    );
+}
+
+#[tokio::test]
+async fn our_own_definitions_install() {
+    let cluster = cluster();
+    cluster.install_definitions().unwrap();
+    let definitions = cluster.list(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        "",
+        "",
+    );
+    assert_eq!(definitions.len(), 5);
+    let rollouts = api(&cluster.client(), "Rollout", "rollouts");
+    let mut object = rollout("r");
+    object["spec"]["replicas"] = json!("many");
+    assert_eq!(refusal(create(&rollouts, object).await).0, 422);
+    create(&rollouts, rollout("r")).await.unwrap();
 }

@@ -2,6 +2,8 @@
 
 mod bench;
 mod check;
+mod cluster;
+mod crds;
 mod stage;
 mod test;
 
@@ -21,6 +23,11 @@ enum Command {
     Test(test::Options),
     /// The quick part of it, for while you type: format, lints, pure tests.
     Check,
+    /// Write the CustomResourceDefinitions to crds/yaml.
+    Crds,
+    /// A real control plane on this machine: up, down, status.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Benchmarks: criterion for the core, then 200 canaries on the real control plane.
     Bench(bench::Options),
 }
@@ -29,6 +36,8 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Check => check::run(),
+        Command::Crds => crds::run(),
+        Command::Cluster(command) => cluster::run(command),
         Command::Bench(options) => bench::run(&options),
     }
 }

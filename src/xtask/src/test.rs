@@ -31,6 +31,8 @@ struct TestBinary {
 const PURE: &str = "pure (ring 1)";
 const SIMULATION: &str = "simulation (ring 2)";
 const REAL: &str = "real control plane (ring 3)";
+/// Test binaries of `e2e` that start a control plane, besides those named `real_*`.
+const REAL_TARGETS: [&str; 4] = ["cluster", "controlplane", "dataplane", "rolling_update"];
 const TOOLS: &str = "tools";
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -76,6 +78,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted("licences") {
         outcomes.push(licences()?);
     }
+    if wanted("demo") {
+        outcomes.push(demo()?);
+    }
     if !stage::closing(&outcomes) {
         bail!("something failed, see above");
     }
@@ -86,7 +91,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn ring_of(binary: &TestBinary) -> &'static str {
     match (binary.package.as_str(), binary.target.as_str()) {
         ("sluice-xtask", _) => TOOLS,
-        ("sluice-e2e", target) if target == "controlplane" || target.starts_with("real_") => REAL,
+        ("sluice-e2e", target) if REAL_TARGETS.contains(&target) || target.starts_with("real_") => {
+            REAL
+        }
         ("sluice-e2e" | "sluice-sim" | "sluice-controller" | "sluice-cli", _) => SIMULATION,
         _ => PURE,
     }
@@ -215,6 +222,34 @@ fn licences() -> Result<Outcome> {
         ])
         .current_dir(stage::root());
     stage::run("licences", &mut check)
+}
+
+/// README's demo, each story to its end, without a terminal.
+fn demo() -> Result<Outcome> {
+    let mut total = Outcome {
+        name: "demo".into(),
+        ok: true,
+        ..Outcome::default()
+    };
+    for story in ["canary", "rollback", "bluegreen"] {
+        stage::heading(&format!("demo {story}"));
+        let args = [
+            "run",
+            "--release",
+            "--quiet",
+            "--",
+            "demo",
+            story,
+            "--until-done",
+            "--speed",
+            "10",
+        ];
+        let mut outcome = stage::run("demo", &mut stage::cargo(&args))?;
+        outcome.passed = u64::from(outcome.ok);
+        outcome.failed = u64::from(!outcome.ok);
+        total.add(&outcome);
+    }
+    Ok(total)
 }
 
 #[cfg(test)]

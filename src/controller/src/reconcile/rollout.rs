@@ -1,9 +1,14 @@
 //! Passes over Rollouts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_core::decide::decide;
 use sluice_core::event::Event;
+use sluice_core::observed::Observed;
+use sluice_core::plan::Plan;
+use sluice_crds::Time;
+use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
 use tokio::time::Instant;
 
 use crate::ctx::Ctx;
@@ -13,6 +18,9 @@ use crate::key::Key;
 use crate::metrics::Subject;
 use crate::observe::{observe, reread};
 use crate::queue::Next;
+
+/// How long a status that only counts pods may wait for company.
+const COUNT_DELAY: Duration = Duration::from_secs(1);
 
 /// Looks at one Rollout and does what is to be done now.
 pub async fn pass(ctx: Arc<Ctx>, key: Key) -> Next {
@@ -63,8 +71,59 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
             tracing::debug!(rollout = %key, object = why.object, until = ?why.until, "waits: {}", why.message);
         }
     }
+    if let Some(wait) = counters_may_wait(ctx, key, &seen, &plan) {
+        return Next::After(wait);
+    }
     let outcome = execute(ctx, &seen, &raw, &plan).await;
     finish(ctx, key, outcome, seen.failure.is_some(), plan.wake, now)
+}
+
+/// How long a status that only counts pods may still wait: pods come and go in bursts, and each
+/// burst should cost one write (D14). Everything that says more is written at once.
+fn counters_may_wait(ctx: &Ctx, key: &Key, seen: &Observed, plan: &Plan) -> Option<Duration> {
+    let only_counts = plan.actions.is_empty()
+        && plan.events.is_empty()
+        && match (&seen.rollout.status, plan.status.as_deref()) {
+            (Some(seen), Some(want)) => seen != want && essence(seen) == essence(want),
+            _ => false,
+        };
+    let now = Instant::now();
+    let mut left = None;
+    ctx.memories.change(key, |memory| {
+        if only_counts {
+            let since = *memory.counting_since.get_or_insert(now);
+            left = COUNT_DELAY
+                .checked_sub(now - since)
+                .filter(|left| !left.is_zero());
+        }
+        if left.is_none() {
+            memory.counting_since = None;
+        }
+    });
+    left
+}
+
+/// A status without what merely counts, and without the times of conditions.
+fn essence(status: &RolloutStatus) -> RolloutStatus {
+    let mut status = status.clone();
+    for count in [
+        &mut status.replicas,
+        &mut status.updated_replicas,
+        &mut status.ready_replicas,
+        &mut status.available_replicas,
+        &mut status.hpa_replicas,
+    ] {
+        *count = 0;
+    }
+    for condition in &mut status.conditions {
+        condition.last_update_time = Time::default();
+    }
+    // Their order is that of the last update.
+    status.conditions.sort_by(|a, b| a.r#type.cmp(&b.r#type));
+    if status.phase == RolloutPhase::Progressing {
+        status.message.clear(); // it tells which count is waited for
+    }
+    status
 }
 
 fn finish(

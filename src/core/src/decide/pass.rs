@@ -7,7 +7,7 @@ use super::context::Context;
 use super::view::{Set, View};
 use crate::pause::Pauses;
 use crate::replicas::routed::{Recorded, Routed};
-use crate::replicas::{Position, RsCount, basic};
+use crate::replicas::{CanaryScale, Position, RsCount, basic};
 use crate::why::{Reason, Why};
 
 /// Whether the next pass may be decided at once.
@@ -215,6 +215,63 @@ impl<'p, 'a> Pass<'p, 'a> {
         let changed = set.resize(to.max(0), replicas, false);
         self.moved |= changed;
         changed
+    }
+
+    /// No version gives up pods that are needed until another one has them (INV-4, FLT-37). Where pod
+    /// counts are the split, the counts see to that themselves.
+    pub(crate) fn keep_available(&mut self, index: usize, to: i32) -> i32 {
+        let floor = self
+            .ctx
+            .replicas
+            .saturating_sub(self.ctx.fences.unavailable);
+        let sets = self.view.sets.iter().enumerate();
+        let elsewhere: i64 = sets
+            .filter(|(i, _)| *i != index)
+            .map(|(_, set)| i64::from(set.available.min(set.spec)))
+            .sum();
+        let Some(set) = self
+            .set(index)
+            .filter(|set| to < set.spec && set.available > 0)
+        else {
+            return to;
+        };
+        let needed = i32::try_from((i64::from(floor) - elsewhere).max(0)).unwrap_or(i32::MAX);
+        let kept = to.max(needed.max(self.served_by(&set.hash)).min(set.spec));
+        if kept > to {
+            let message =
+                format!("keeps {kept} pods until other versions have enough available ones");
+            self.wait_for_pods(Some(index), message);
+        }
+        kept
+    }
+
+    /// Pods that the share of traffic needs which a hash has on record, in the status as persisted
+    /// or as read (INV-3). A user who sizes the canary apart from its weight knows better.
+    fn served_by(&self, hash: &str) -> i32 {
+        let index = usize::try_from(self.read().current_step_index.unwrap_or(0)).unwrap_or(0);
+        let reached = self.ctx.sizes.iter().take(index.saturating_add(1));
+        let sized = reached.rev().find_map(|size| size.scale);
+        let by_hand = sized.is_some_and(|scale| scale != CanaryScale::MatchTrafficWeight)
+            && index < self.ctx.sizes.len();
+        if self.ctx.routing().is_none() || by_hand {
+            return 0;
+        }
+        let statuses = [&*self.ctx.persisted, self.read()];
+        let shares = statuses
+            .into_iter()
+            .filter_map(|status| status.canary.weights.as_ref());
+        let share = shares.map(|weights| {
+            [&weights.canary, &weights.stable]
+                .into_iter()
+                .filter(|destination| destination.pod_template_hash == hash)
+                .map(|destination| destination.weight)
+                .fold(0, i32::saturating_add)
+        });
+        crate::units::share_up(
+            self.ctx.replicas,
+            share.max().unwrap_or(0),
+            self.ctx.whole(),
+        )
     }
 
     pub(crate) fn set(&self, index: usize) -> Option<&Set> {

@@ -1,6 +1,71 @@
 //! Whole updates in the small cluster of [`crate::testing::world`].
 
+use serde_json::json;
+
+use crate::testing::RolloutBuilder;
+use crate::testing::world::World;
+
+mod analyses;
 mod blue_green;
 mod canary;
+mod operations;
+mod properties;
 mod records;
 mod routed;
+
+/// A Rollout behind Istio, split by Services.
+fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
+    rollout
+        .routed(json!({ "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } }))
+        .strategy(|canary| {
+            canary.canary_service = "web-canary".to_owned();
+            canary.stable_service = "web-stable".to_owned();
+        })
+}
+
+/// A cluster with what Rollouts of [`istio`] and of the analysis tests refer to.
+fn cluster(rollout: RolloutBuilder) -> World {
+    let mut world = World::new(rollout);
+    let hosts = ["web-canary", "web-stable", "ping", "pong"];
+    let route = hosts.map(|host| json!({ "destination": { "host": host } }));
+    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
+    world
+        .references
+        .virtual_services
+        .insert("web".to_owned(), Some(vs));
+    let template = json!({
+        "args": [{ "name": "hash", "value": "none" }],
+        "metrics": [{ "name": "errors", "count": 1, "successCondition": "result < 1",
+            "provider": { "prometheus": { "address": "http://p", "query": "up" } } }],
+    });
+    let template = serde_json::from_value(template).unwrap();
+    world
+        .references
+        .templates
+        .namespaced
+        .insert("errors".to_owned(), Some(template));
+    world
+}
+
+/// The cluster once the first revision is at rest.
+fn deployed(rollout: RolloutBuilder) -> World {
+    let mut world = cluster(rollout);
+    world.settle();
+    world.told();
+    world.sizes.clear();
+    world
+}
+
+/// Lets everything follow, and tells what happened and what is waited for.
+fn traced(world: &mut World) -> String {
+    let plan = world.settle();
+    let mut text = world.told().join("\n");
+    text.push_str(&format!("\n{}", world.line()));
+    for why in &plan.why {
+        text.push_str(&format!(
+            "\nwaits: {:?} {} {}",
+            why.reason, why.object, why.message
+        ));
+    }
+    text
+}

@@ -11,6 +11,7 @@ use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::{ReplicaSet, Rollout, Time, keys};
 
 use super::context::Context;
+use crate::duration::Ended;
 use crate::event::Event;
 use crate::observed::{Seen, ServiceView};
 use crate::plan::{Action, Plan, Planned};
@@ -255,6 +256,7 @@ pub(crate) struct View {
     /// Reasons of the last pass.
     pub(crate) why: Vec<Why>,
     pub(crate) wake: Option<Timestamp>,
+    pub(crate) ended: Vec<Ended>,
 }
 
 impl View {
@@ -292,6 +294,7 @@ impl View {
             touched: BTreeSet::new(),
             why: Vec::new(),
             wake: None,
+            ended: Vec::new(),
         }
     }
 
@@ -389,6 +392,7 @@ impl View {
             events: self.events,
             wake: self.wake,
             why: self.why,
+            ended: self.ended,
         }
     }
 }

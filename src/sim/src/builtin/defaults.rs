@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::json::{at, default, each_mut, entry, flag, int, map, text};
+use crate::json::{at, default, each_mut, entry, int, list_mut, map, text};
 use crate::kinds::Kind;
 
 pub(super) fn apply(kind: &Kind, value: &mut Value) {
@@ -18,7 +18,14 @@ pub(super) fn apply(kind: &Kind, value: &mut Value) {
             pod_template(value, &["spec", "template"]);
         }
         "jobs" => job(value),
-        "secrets" => default(value, &["type"], "Opaque"),
+        "secrets" => secret(value),
+        "events" => {
+            default(value, &["reportingComponent"], "");
+            default(value, &["reportingInstance"], "");
+            if value.get("eventTime").is_none() {
+                crate::json::put(value, &["eventTime"], Value::Null);
+            }
+        }
         "horizontalpodautoscalers" => default(value, &["spec", "minReplicas"], 1),
         "customresourcedefinitions" => definition(value),
         _ => {}
@@ -62,9 +69,6 @@ fn job(value: &mut Value) {
     default(value, &["spec", "completionMode"], "NonIndexed");
     default(value, &["spec", "suspend"], false);
     default(value, &["spec", "manualSelector"], false);
-    if !flag(value, &["spec", "manualSelector"]) {
-        crate::json::take(value, &["spec", "manualSelector"]);
-    }
     default(
         value,
         &["spec", "podReplacementPolicy"],
@@ -86,6 +90,38 @@ pub(super) fn service(value: &mut Value) {
         if let Some(number) = int(port, &["port"]) {
             default(port, &["targetPort"], number);
         }
+    }
+}
+
+/// What a pod gets beyond what its template says.
+pub(super) fn pod(value: &mut Value) {
+    default(value, &["spec", "enableServiceLinks"], true);
+    default(value, &["spec", "preemptionPolicy"], "PreemptLowerPriority");
+    default(value, &["spec", "priority"], 0);
+    let tolerations = list_mut(value, &["spec", "tolerations"]);
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        if !tolerations.iter().any(|t| text(t, &["key"]) == key) {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
+            }));
+        }
+    }
+}
+
+/// Plain strings are stored with the rest, in base64.
+fn secret(value: &mut Value) {
+    use base64::Engine;
+    default(value, &["type"], "Opaque");
+    let Some(Value::Object(plain)) = crate::json::take(value, &["stringData"]) else {
+        return;
+    };
+    for (key, text) in plain {
+        let text = text.as_str().unwrap_or_default();
+        let coded = base64::engine::general_purpose::STANDARD.encode(text);
+        crate::json::put(value, &["data", &key], coded);
     }
 }
 

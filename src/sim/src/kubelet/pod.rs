@@ -264,6 +264,10 @@ impl Pod {
                 "type": kind, "status": if holds { "True" } else { "False" },
                 "lastProbeTime": null, "lastTransitionTime": self.since(kind, holds),
             });
+            // A merging patch keeps what it does not name.
+            for field in ["reason", "message"] {
+                crate::json::put(&mut condition, &[field], Value::Null);
+            }
             if !holds && matches!(kind, "Ready" | "ContainersReady") {
                 let names: Vec<&str> = items(pod, &["spec", "containers"])
                     .iter()

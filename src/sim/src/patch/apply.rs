@@ -13,7 +13,6 @@ use super::lists::{ListKind, list_kind};
 use crate::error::ApiError;
 use crate::json::{at, put, take, text};
 use crate::kinds::Kind;
-use crate::object;
 use crate::state::{Part, WriteOptions};
 
 /// The object that an apply creates.
@@ -77,7 +76,7 @@ pub(super) fn apply(
     };
     let conflicts = conflicts(&managers, (manager, part), &wanted, old, &config);
     if !conflicts.is_empty() && !force {
-        return Err(refuse(kind, old, &conflicts));
+        return Err(refuse(&conflicts));
     }
     let is_own = |m: &Value| is_entry(m, manager, "Apply", part);
     let before = managers
@@ -169,7 +168,8 @@ pub(crate) fn track(
 
 struct Conflict {
     manager: String,
-    api_version: String,
+    /// The manager as messages name it.
+    owner: String,
     path: String,
     set: Value,
 }
@@ -187,6 +187,11 @@ fn conflicts(
         .filter(|m| !is_entry(m, manager, "Apply", part))
     {
         let both = intersection(wanted, owned(entry));
+        let name = text(entry, &["manager"]);
+        let owner = match text(entry, &["operation"]) {
+            "Apply" => format!("{name:?}"),
+            _ => format!("{name:?} using {}", text(entry, &["apiVersion"])),
+        };
         for leaf in leaves(&both) {
             let given = fields::lookup(config, &leaf);
             // An empty map or list claims nothing of what is inside.
@@ -196,7 +201,7 @@ fn conflicts(
             }
             found.push(Conflict {
                 manager: text(entry, &["manager"]).to_owned(),
-                api_version: text(entry, &["apiVersion"]).to_owned(),
+                owner: owner.clone(),
                 path: fields::show(&leaf),
                 set: fields::tree(&leaf),
             });
@@ -205,14 +210,21 @@ fn conflicts(
     found
 }
 
-fn refuse(kind: &Kind, old: &Value, conflicts: &[Conflict]) -> ApiError {
-    let lines: Vec<String> = conflicts
+fn refuse(conflicts: &[Conflict]) -> ApiError {
+    let mut owners: Vec<&str> = conflicts.iter().map(|c| c.owner.as_str()).collect();
+    owners.dedup();
+    let lines: Vec<String> = owners
         .iter()
-        .map(|c| {
-            format!(
-                "conflict with {:?} using {}: {}",
-                c.manager, c.api_version, c.path
-            )
+        .map(|owner| {
+            let paths: Vec<&str> = conflicts
+                .iter()
+                .filter(|c| c.owner == *owner)
+                .map(|c| c.path.as_str())
+                .collect();
+            match paths.as_slice() {
+                [one] => format!("conflict with {owner}: {one}"),
+                many => format!("conflicts with {owner}:\n- {}", many.join("\n- ")),
+            }
         })
         .collect();
     let count = match conflicts.len() {
@@ -220,18 +232,17 @@ fn refuse(kind: &Kind, old: &Value, conflicts: &[Conflict]) -> ApiError {
         n => format!("{n} conflicts"),
     };
     let message = format!("Apply failed with {count}: {}", lines.join("\n"));
-    let mut error = ApiError::new(409, "Conflict", message);
     let causes: Vec<Value> = conflicts
         .iter()
         .map(|c| {
             json!({
-                "reason": "FieldManagerConflict",
-                "message": format!("conflict with {:?} using {}", c.manager, c.api_version),
-                "field": c.path,
+                "reason": "FieldManagerConflict", "field": c.path,
+                "message": format!("conflict with {}", c.owner),
             })
         })
         .collect();
-    error.details = Some(json!({"name": object::name(old), "kind": kind.plural, "causes": causes}));
+    let mut error = ApiError::new(409, "Conflict", message);
+    error.details = Some(json!({ "causes": causes }));
     error
 }
 

@@ -117,6 +117,7 @@ fn merge_list<'a>(
         }
         return Ok(());
     };
+    let mut before: Option<&Value> = None;
     for change in changes {
         let Some(id) = change.get(key) else {
             let message = format!("map: {change} does not contain declared merge key: {key}");
@@ -126,14 +127,18 @@ fn merge_list<'a>(
             list.retain(|item| item.get(key) != Some(id));
             continue;
         }
-        match list.iter_mut().find(|item| item.get(key) == Some(id)) {
-            Some(item) => merge_at(kind, path, item, change)?,
-            None => {
-                let mut item = Value::Object(Map::new());
-                merge_at(kind, path, &mut item, change)?;
-                list.push(item);
-            }
+        if let Some(item) = list.iter_mut().find(|item| item.get(key) == Some(id)) {
+            merge_at(kind, path, item, change)?;
+        } else {
+            let mut item = Value::Object(Map::new());
+            merge_at(kind, path, &mut item, change)?;
+            // A new element stands behind the one that the patch names before it, else first.
+            let at = list
+                .iter()
+                .position(|i| before.is_some() && i.get(key) == before);
+            list.insert(at.map_or(0, |at| at + 1), item);
         }
+        before = Some(id);
     }
     Ok(())
 }
@@ -203,7 +208,7 @@ mod tests {
             patched("Pod", pod, patch),
             json!({"spec": {"containers": [
                 {"name": "a", "image": "a:2",
-                 "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]},
+                 "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]},
                 {"name": "c", "image": "c:1"}
             ]}})
         );
@@ -223,7 +228,7 @@ mod tests {
             ),
             (
                 json!({"spec": {"$retainKeys": ["ports"], "ports": [{"port": 81}]}}),
-                json!({"spec": {"ports": [{"port": 80}, {"port": 81}]}}),
+                json!({"spec": {"ports": [{"port": 81}, {"port": 80}]}}),
             ),
             (
                 json!({"spec": {

@@ -28,6 +28,7 @@ pub(super) fn check(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cau
         causes.push(Cause::unsupported(path, value, &allowed));
     }
     limits(&node.limits, value, path, causes);
+    sizes(&node.limits, value, path, causes);
     combined(node, value, path, causes);
     match value {
         Value::Object(fields) => {
@@ -130,9 +131,6 @@ fn limits(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             if let Some(m) = limits.min_length.filter(|m| length < *m) {
                 refuse(format!("should be at least {m} chars long"));
             }
-            if let Some(m) = limits.max_length.filter(|m| length > *m) {
-                refuse(format!("should be at most {m} chars long"));
-            }
             if let Some(p) = limits.pattern.as_ref().filter(|p| !p.is_match(text)) {
                 refuse(format!("should match '{p}'"));
             }
@@ -142,20 +140,42 @@ fn limits(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             if let Some(m) = limits.min_items.filter(|m| length < *m) {
                 refuse(format!("should have at least {m} items"));
             }
-            if let Some(m) = limits.max_items.filter(|m| length > *m) {
-                refuse(format!("should have at most {m} items"));
-            }
         }
         Value::Object(fields) => {
             let length = fields.len() as i64;
             if let Some(m) = limits.min_properties.filter(|m| length < *m) {
                 refuse(format!("should have at least {m} properties"));
             }
-            if let Some(m) = limits.max_properties.filter(|m| length > *m) {
-                refuse(format!("should have at most {m} properties"));
-            }
         }
         Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Upper limits of sizes, which have words of their own.
+fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let over = |limit: Option<i64>, size: usize| {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        limit
+            .filter(|limit| size > *limit)
+            .map(|limit| (size, limit))
+    };
+    match value {
+        Value::String(text) => {
+            if let Some((_, limit)) = over(limits.max_length, text.chars().count()) {
+                causes.push(Cause::too_long(path, limit));
+            }
+        }
+        Value::Array(list) => {
+            if let Some((size, limit)) = over(limits.max_items, list.len()) {
+                causes.push(Cause::too_many(path, size, limit));
+            }
+        }
+        Value::Object(fields) => {
+            if let Some((size, limit)) = over(limits.max_properties, fields.len()) {
+                causes.push(Cause::too_many(path, size, limit));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Duration;
 
+use super::form::{Form, Media, read_token, write_object, write_token};
 use super::watching::WatchPlan;
 use crate::cluster::Cluster;
 use crate::error::ApiError;
@@ -18,58 +18,6 @@ use crate::request::{ResourceRequest, Verb};
 use crate::selector::{Fields, Filter, Selector};
 use crate::state::delete::{DeleteOptions, Deleted};
 use crate::state::{FieldValidation, Part, State, WriteOptions, Written};
-
-/// How objects are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Form {
-    #[default]
-    Full,
-    /// Metadata alone.
-    Partial,
-    /// Columns and cells.
-    Table,
-}
-
-/// What a client accepts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Media {
-    pub(crate) form: Form,
-    /// Aggregated discovery.
-    pub(crate) aggregated: bool,
-    /// JSON, or anything.
-    pub(crate) json: bool,
-}
-
-impl Media {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accept = headers
-            .get(header::ACCEPT)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or("*/*");
-        let mut media = Self::default();
-        let mut first = true;
-        for part in accept.split(',').map(str::trim) {
-            let json = part.starts_with("application/json")
-                || part.starts_with("*/*")
-                || part.starts_with("application/*");
-            media.json |= json;
-            if !json {
-                continue;
-            }
-            // The first form that is known decides, as preferences are listed in order.
-            if first {
-                if part.contains("as=Table") && part.contains("v=v1") {
-                    media.form = Form::Table;
-                } else if part.contains("as=PartialObjectMetadata") {
-                    media.form = Form::Partial;
-                }
-                media.aggregated = part.contains("as=APIGroupDiscoveryList");
-                first = false;
-            }
-        }
-        media
-    }
-}
 
 /// An answer without headers.
 #[derive(Debug)]
@@ -195,6 +143,7 @@ impl Ask<'_> {
             Verb::Get => self.get(state, stale),
             Verb::List => self.list(state, stale),
             Verb::Watch => self.watch(state),
+            Verb::Create if !name.is_empty() => Err(ApiError::method_not_allowed()),
             Verb::Create => {
                 let written = state.create(id, space, self.body()?, &options)?;
                 Ok(self.written(written))
@@ -340,7 +289,7 @@ impl Ask<'_> {
         let mut filter = self.filter()?;
         if !self.request.name.is_empty() {
             let only = format!("metadata.name={}", self.request.name);
-            filter.fields = Fields::parse(&only, &self.kind.plural)?;
+            filter.fields = Fields::parse(&only, &self.kind.plural, self.kind.custom)?;
         }
         let current = state.store.revision();
         let given = options.get("resourceVersion");
@@ -348,7 +297,11 @@ impl Ask<'_> {
             0
         } else {
             given.parse().map_err(|_| {
-                ApiError::bad_request(format!("invalid resource version: {given:?}"))
+                ApiError::new(
+                    500,
+                    "",
+                    format!("resourceVersion: Invalid value: {given:?}"),
+                )
             })?
         };
         let streaming = options.get("sendInitialEvents");
@@ -410,7 +363,11 @@ impl Ask<'_> {
         Ok(Filter {
             namespace: self.request.namespace.clone(),
             labels: Selector::parse(options.get("labelSelector"))?,
-            fields: Fields::parse(options.get("fieldSelector"), &self.kind.plural)?,
+            fields: Fields::parse(
+                options.get("fieldSelector"),
+                &self.kind.plural,
+                self.kind.custom,
+            )?,
         })
     }
 
@@ -537,7 +494,8 @@ impl Ask<'_> {
             _ => (kind.api_version(version), format!("{}List", kind.kind)),
         };
         let mut metadata = json!({"resourceVersion": revision.to_string()});
-        if !next.is_empty() {
+        // Custom kinds always show the field.
+        if !next.is_empty() || (kind.custom && form == Form::Full) {
             crate::json::put(&mut metadata, &["continue"], next);
         }
         if let Some(left) = left {
@@ -593,58 +551,4 @@ fn too_large(asked: u64, current: u64) -> ApiError {
         "retryAfterSeconds": 1,
     }));
     error
-}
-
-/// Writes an object as a client sees it in a version.
-pub(super) fn write_object(
-    out: &mut Vec<u8>,
-    kind: &Kind,
-    version: &str,
-    form: Form,
-    object: &Object,
-    now: Timestamp,
-) {
-    match form {
-        Form::Full => {
-            let types = format!(
-                "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
-                kind.api_version(version),
-                kind.kind
-            );
-            out.extend_from_slice(types.as_bytes());
-            // Never empty: each object has metadata.
-            out.extend_from_slice(object.json().get(1..).unwrap_or(b"}"));
-        }
-        Form::Partial => {
-            let metadata = object.value.get("metadata").unwrap_or(&Value::Null);
-            let text = format!(
-                "{{\"apiVersion\":\"meta.k8s.io/v1\",\"kind\":\"PartialObjectMetadata\",\
-                 \"metadata\":{metadata}}}"
-            );
-            out.extend_from_slice(text.as_bytes());
-        }
-        Form::Table => {
-            let include = crate::table::Include::Metadata;
-            let table = crate::table::row_table(kind, version, object, now, include);
-            out.extend_from_slice(table.to_string().as_bytes());
-        }
-    }
-}
-
-/// A page token: the revision of the list and the last object shown, in hexadecimal.
-fn write_token(revision: u64, (namespace, name): &(String, String)) -> String {
-    let plain = format!("{revision}/{namespace}/{name}");
-    plain.bytes().map(|b| format!("{b:02x}")).collect()
-}
-
-fn read_token(token: &str) -> Option<(u64, (String, String))> {
-    let byte = |i: usize| u8::from_str_radix(token.get(i..i + 2)?, 16).ok();
-    let bytes: Option<Vec<u8>> = (0..token.len()).step_by(2).map(byte).collect();
-    let plain = String::from_utf8(bytes?).ok()?;
-    let mut parts = plain.splitn(3, '/');
-    let revision = parts.next()?.parse().ok()?;
-    Some((
-        revision,
-        (parts.next()?.to_owned(), parts.next()?.to_owned()),
-    ))
 }

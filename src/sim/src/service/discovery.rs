@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Content, Media};
+use super::answer::{Answer, Content};
+use super::form::Media;
 use crate::error::ApiError;
 use crate::kinds::Kind;
 use crate::state::State;

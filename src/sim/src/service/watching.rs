@@ -11,7 +11,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Duration, Instant};
 
 use super::AnswerBody;
-use super::answer::{Form, write_object};
+use super::form::{Form, write_object};
 use crate::cluster::Cluster;
 use crate::error::ApiError;
 use crate::faults::{Verdict, WatchControl};

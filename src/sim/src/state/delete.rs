@@ -82,20 +82,26 @@ impl State {
     ) -> Result<Deleted, ApiError> {
         let kind = self.kind(id)?;
         let old = self.read(id, namespace, name)?;
-        for (given, found, what) in [
-            (&options.uid, old.uid().to_owned(), "UID"),
+        for (given, found, what, end) in [
+            (
+                &options.uid,
+                old.uid().to_owned(),
+                "UID",
+                "deleted and then recreated",
+            ),
             (
                 &options.revision,
                 old.revision.to_string(),
                 "ResourceVersion",
+                "modified",
             ),
         ] {
             if !given.is_empty() && *given != found {
                 let why = format!(
-                    "Precondition failed: {what} in precondition: {given}, {what} in object meta: \
-                     {found}"
+                    "the {what} in the precondition ({given}) does not match the {what} in record \
+                     ({found}). The object might have been {end}"
                 );
-                return Err(ApiError::conflict(&kind.group, &kind.plural, name, &why));
+                return Err(ApiError::conflict(&kind.group, &kind.kind, name, &why));
             }
         }
         let known = self.kinds.known;
@@ -110,8 +116,7 @@ impl State {
             Propagation::Orphan => Some("orphan"),
             Propagation::Background => None,
         };
-        let has_dependents = add.is_some() && !self.store.dependents(old.uid()).is_empty();
-        if let Some(finalizer) = add.filter(|_| has_dependents && !old.is_deleting()) {
+        if let Some(finalizer) = add.filter(|_| !old.is_deleting()) {
             let list = list_mut(&mut value, &["metadata", "finalizers"]);
             if !list.iter().any(|f| f == finalizer) {
                 list.push(finalizer.into());
@@ -123,7 +128,15 @@ impl State {
                 return Ok(Deleted::Now(old));
             }
             let place = Place::of(id, &old);
-            let last = self.store.remove(&place).unwrap_or(old);
+            let stamp = self.stamp();
+            let last = self.store.remove(&place, |last| {
+                // A pod's last version tells that it went at once.
+                if id == known.pods {
+                    put(last, &["metadata", "deletionTimestamp"], stamp);
+                    put(last, &["metadata", "deletionGracePeriodSeconds"], 0);
+                }
+            });
+            let last = last.unwrap_or(old);
             self.removal_effects(id, &last);
             return Ok(Deleted::Now(last));
         }

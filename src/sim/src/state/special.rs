@@ -118,8 +118,7 @@ impl State {
         let old = self.read(id, namespace, name)?;
         let node = text(binding, &["target", "name"]);
         if node.is_empty() {
-            let cause = Cause::required("target.name", "");
-            return Err(ApiError::invalid("", "Binding", name, &[cause]));
+            return Err(ApiError::new(500, "", "target.name: Required value"));
         }
         let bound = text(&old.value, &["spec", "nodeName"]);
         if !bound.is_empty() {
@@ -171,7 +170,7 @@ impl State {
                     10,
                     "Cannot evict pod as it would violate the pod's disruption budget.",
                 );
-                error.details = Some(json!({"causes": [{
+                error.details = Some(json!({"retryAfterSeconds": 10, "causes": [{
                     "reason": "DisruptionBudget",
                     "message": format!(
                         "The disruption budget {} needs its pods to stay", budget.name()

@@ -43,7 +43,7 @@ impl State {
         check_name(&kind, &name)?;
         if at(&value, &["metadata", "resourceVersion"]).is_some_and(|v| v != "" && !v.is_null()) {
             let message = "resourceVersion should not be set on objects to be created";
-            return Err(ApiError::bad_request(message));
+            return Err(ApiError::new(500, "", message));
         }
         for field in SYSTEM_FIELDS {
             take(&mut value, &["metadata", field]);
@@ -112,11 +112,24 @@ impl State {
             let cause = Cause {
                 reason: "FieldValueInvalid",
                 field: field.to_owned(),
-                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+                message: "Invalid value: 0: must be specified for an update".to_owned(),
             };
-            return Err(ApiError::invalid(&kind.group, &kind.kind, name, &[cause]));
+            return Err(ApiError::invalid(&kind.group, &kind.plural, name, &[cause]));
         }
         self.replace(id, &old, value, part, options, None)
+    }
+
+    /// A replacement without conditions.
+    pub(crate) fn replace_given(
+        &mut self,
+        id: KindId,
+        old: &Arc<Object>,
+        mut value: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
+        let kind = self.kind(id)?;
+        strip_types(&kind, &mut value, options)?;
+        self.replace(id, old, value, Part::Main, options, None)
     }
 
     /// PATCH; an apply patch creates what is missing.
@@ -149,12 +162,11 @@ impl State {
         let (mut value, managed) = patch.run(&kind, &old.value, part, options, &stamp)?;
         strip_types(&kind, &mut value, options)?;
         if object::name(&value) != name {
-            let cause = Cause::invalid(
-                "metadata.name",
-                &Value::from(object::name(&value)),
-                "field is immutable",
+            let given = object::name(&value);
+            let message = format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
             );
-            return Err(ApiError::invalid(&kind.group, &kind.kind, name, &[cause]));
+            return Err(ApiError::bad_request(message));
         }
         self.replace(id, &old, value, part, options, managed)
     }
@@ -179,7 +191,10 @@ impl State {
         let given = object::uid(&value);
         if !given.is_empty() && given != old.uid() {
             let why = format!(
-                "Precondition failed: UID in precondition: {given}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, \
+                 AdditionalErrorMsg: Precondition failed: UID in precondition: {given}, UID in \
+                 object meta: {}",
+                storage_key(&kind, old),
                 old.uid()
             );
             return Err(ApiError::conflict(&kind.group, &kind.plural, name, &why));
@@ -247,7 +262,7 @@ impl State {
         let object = self.store.put(id, value);
         if free {
             let place = Place::of(id, &object);
-            let last = self.store.remove(&place).unwrap_or(object);
+            let last = self.store.remove(&place, |_| {}).unwrap_or(object);
             self.removal_effects(id, &last);
             return Ok(Written {
                 object: last,
@@ -347,10 +362,35 @@ impl State {
                  terminated"
             );
             let name = object::name(value);
-            return Err(ApiError::forbidden(&kind.group, &kind.plural, name, &why));
+            let mut error = ApiError::forbidden(&kind.group, &kind.plural, name, &why);
+            if let Some(details) = &mut error.details {
+                let cause = serde_json::json!([{
+                    "reason": "NamespaceTerminating", "field": "metadata.namespace",
+                    "message": format!("namespace {namespace} is being terminated"),
+                }]);
+                put(details, &["causes"], cause);
+            }
+            return Err(error);
         }
         Ok(())
     }
+}
+
+/// Where the API server would keep an object, as its messages tell.
+fn storage_key(kind: &Kind, object: &Object) -> String {
+    let parts = [
+        "/registry",
+        &kind.group,
+        &kind.plural,
+        object.namespace(),
+        object.name(),
+    ];
+    let skip_group = !kind.custom;
+    let parts = parts
+        .iter()
+        .enumerate()
+        .filter(|(i, p)| !(p.is_empty() || *i == 1 && skip_group));
+    parts.map(|(_, p)| *p).collect::<Vec<_>>().join("/")
 }
 
 fn version_of<'a>(kind: &'a Kind, options: &'a WriteOptions) -> &'a str {
@@ -371,18 +411,35 @@ fn strip_types(kind: &Kind, value: &mut Value, options: &WriteOptions) -> Result
     };
     let api_version = fields.remove("apiVersion");
     let given = fields.remove("kind");
-    let differs = |v: &Option<Value>, want: &str| {
-        v.as_ref()
-            .and_then(Value::as_str)
-            .is_some_and(|v| !v.is_empty() && v != want)
-    };
-    if differs(&api_version, &want) || differs(&given, &kind.kind) {
-        let show = |v: Option<Value>| v.and_then(|v| v.as_str().map(str::to_owned));
+    let said = |v: &Option<Value>| v.as_ref().and_then(Value::as_str).unwrap_or("").to_owned();
+    let (api_version, given) = (said(&api_version), said(&given));
+    // Controllers and views leave the types out; requests for custom kinds may not.
+    if kind.custom && given.is_empty() && !options.version.is_empty() {
         return Err(ApiError::bad_request(format!(
-            "the API version in the data ({}, Kind={}) does not match the expected API version \
-             ({want}, Kind={})",
-            show(api_version).unwrap_or_default(),
-            show(given).unwrap_or_default(),
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing",
+            kind.kind
+        )));
+    }
+    if !api_version.is_empty() && api_version != want {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version \
+             ({want})"
+        )));
+    }
+    if !given.is_empty() && given != kind.kind {
+        if kind.custom {
+            let why = format!("must be {}", kind.kind);
+            let cause = Cause::invalid("kind", &Value::from(given.as_str()), &why);
+            return Err(ApiError::invalid(
+                &kind.group,
+                &given,
+                object::name(value),
+                &[cause],
+            ));
+        }
+        return Err(ApiError::bad_request(format!(
+            "{given} in version \"{}\" cannot be handled as a {}",
+            version_of(kind, options),
             kind.kind
         )));
     }
@@ -424,16 +481,18 @@ fn no_new_finalizers(kind: &Kind, old: &Value, value: &Value) -> Result<(), ApiE
         return Ok(());
     }
     let had = object::finalizers(old);
-    let added: Vec<&Value> = object::finalizers(value)
+    let added: Vec<String> = object::finalizers(value)
         .iter()
         .filter(|f| !had.contains(f))
+        .map(Value::to_string)
         .collect();
     if added.is_empty() {
         return Ok(());
     }
     let why = format!(
         "no new finalizers can be added if the object is being deleted, found new finalizers \
-         {added:?}"
+         []string{{{}}}",
+        added.join(", ")
     );
     let cause = Cause::forbidden("metadata.finalizers", &why);
     Err(ApiError::invalid(
@@ -474,27 +533,32 @@ fn check_name(kind: &Kind, name: &str) -> Result<(), ApiError> {
     if kind.group == "rbac.authorization.k8s.io" {
         return Ok(());
     }
-    let label = matches!(kind.plural.as_str(), "namespaces" | "services");
-    let fits =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || (c == '.' && !label);
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let service = kind.plural == "services";
+    let label = service || kind.plural == "namespaces";
+    let lower = |c: char| c.is_ascii_lowercase();
+    let plain = |c: char| lower(c) || c.is_ascii_digit();
+    let fits = |c: char| plain(c) || c == '-' || (c == '.' && !label);
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| if service { lower(c) } else { plain(c) });
+    let last = name.chars().next_back().is_some_and(plain);
     let limit = if label { 63 } else { 253 };
-    let fine = name.len() <= limit
-        && name.chars().all(fits)
-        && edge(name.chars().next())
-        && edge(name.chars().next_back());
-    if fine {
+    if name.len() <= limit && name.chars().all(fits) && first && last {
         return Ok(());
     }
-    let what = if label {
-        "a lowercase RFC 1123 label"
+    let why = if service {
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+         alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
+         'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+    } else if label {
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and \
+         must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex \
+         used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
     } else {
-        "a lowercase RFC 1123 subdomain"
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
+         '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used \
+         for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
     };
-    let why = format!(
-        "{what} must consist of lower case alphanumeric characters, '-'{}, and must start and end \
-         with an alphanumeric character",
-        if label { "" } else { " or '.'" }
-    );
-    refuse(Cause::invalid("metadata.name", &Value::from(name), &why))
+    refuse(Cause::invalid("metadata.name", &Value::from(name), why))
 }

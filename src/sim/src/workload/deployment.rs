@@ -243,6 +243,11 @@ fn update_status(
             put(&mut status, &[field], n);
         }
     }
+    put(
+        &mut status,
+        &["terminatingReplicas"],
+        sum("terminatingReplicas"),
+    );
     let enough = available >= desired.replicas - desired.unavailable;
     let available_condition = if enough {
         (

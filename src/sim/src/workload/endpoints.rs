@@ -281,6 +281,8 @@ fn write_endpoints(state: &mut State, service: &Object, groups: &[(Vec<Value>, V
                     Value::Object(labels.clone()),
                 );
             }
+            let label = ["metadata", "labels", "endpoints.kubernetes.io/managed-by"];
+            put(&mut endpoints, &label, "endpoint-controller");
             if !subsets.is_empty() {
                 put(&mut endpoints, &["subsets"], subsets);
             }

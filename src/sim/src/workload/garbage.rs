@@ -132,6 +132,6 @@ fn end_namespace(state: &mut State, place: &Place) {
         }
     }
     if !left {
-        state.store.remove(place);
+        state.store.remove(place, |_| {});
     }
 }

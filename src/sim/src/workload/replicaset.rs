@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::common::{
-    available_at, change, is_inactive, is_ready, owner_reference, phase, pod_from_template,
-    set_status,
+    available_at, change, has_ended, is_inactive, is_ready, owner_reference, phase,
+    pod_from_template, set_status,
 };
 use crate::json::{at, int, items, list_mut, put, text};
 use crate::object::{self, Object};
@@ -39,6 +39,10 @@ fn selector(rs: &Object) -> Selector {
 pub(super) fn reconcile(state: &mut State, place: &Place) -> Option<Timestamp> {
     let rs = state.store.at(place)?.clone();
     let pods = adopt(state, &rs);
+    let terminating = pods
+        .iter()
+        .filter(|p| p.is_deleting() && !has_ended(p))
+        .count();
     let mut active: Vec<Arc<Object>> = pods.into_iter().filter(|p| !is_inactive(p)).collect();
     let wanted = int(&rs.value, &["spec", "replicas"]).unwrap_or(1).max(0) as usize;
     let mut failure = None;
@@ -64,7 +68,7 @@ pub(super) fn reconcile(state: &mut State, place: &Place) -> Option<Timestamp> {
             }
         }
     }
-    update_status(state, &rs, &active, failure)
+    update_status(state, &rs, &active, terminating, failure)
 }
 
 /// The pods of a ReplicaSet; such without a controller are taken over, such that no longer
@@ -161,6 +165,7 @@ fn update_status(
     state: &mut State,
     rs: &Arc<Object>,
     pods: &[Arc<Object>],
+    terminating: usize,
     failure: Option<String>,
 ) -> Option<Timestamp> {
     let labels = Selector::of_map(
@@ -179,7 +184,10 @@ fn update_status(
     }
     let count = |test: &dyn Fn(&&Arc<Object>) -> bool| pods.iter().filter(test).count();
     let generation = int(&rs.value, &["metadata", "generation"]).unwrap_or(1);
-    let mut status = json!({"replicas": pods.len(), "observedGeneration": generation});
+    let mut status = json!({
+        "replicas": pods.len(), "terminatingReplicas": terminating,
+        "observedGeneration": generation,
+    });
     let mut set = |field: &str, n: usize| {
         if n > 0 {
             put(&mut status, &[field], n);

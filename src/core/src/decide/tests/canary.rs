@@ -2,29 +2,9 @@
 
 use expect_test::expect;
 
+use super::{deployed, traced};
 use crate::testing::world::World;
 use crate::testing::{pause, pause_for, rollout, weight};
-
-fn deployed(rollout: crate::testing::RolloutBuilder) -> World {
-    let mut world = World::new(rollout);
-    world.settle();
-    world.told();
-    world.sizes.clear();
-    world
-}
-
-fn traced(world: &mut World) -> String {
-    let plan = world.settle();
-    let mut text = world.told().join("\n");
-    text.push_str(&format!("\n{}", world.line()));
-    for why in &plan.why {
-        text.push_str(&format!(
-            "\nwaits: {:?} {} {}",
-            why.reason, why.object, why.message
-        ));
-    }
-    text
-}
 
 /// CTL-22, CTL-96
 #[test]

@@ -1,46 +1,9 @@
 //! Canaries with traffic routing.
 
 use expect_test::expect;
-use serde_json::json;
 
-use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, pause, rollout, scale, weight};
-
-fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
-    rollout
-        .routed(json!({ "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } }))
-        .strategy(|c| {
-            c.canary_service = "web-canary".to_owned();
-            c.stable_service = "web-stable".to_owned();
-        })
-}
-
-fn deployed(rollout: RolloutBuilder) -> World {
-    let mut world = World::new(rollout);
-    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": [
-        { "destination": { "host": "web-canary" } }, { "destination": { "host": "web-stable" } } ] } ] } });
-    world
-        .references
-        .virtual_services
-        .insert("web".to_owned(), Some(vs));
-    world.settle();
-    world.told();
-    world.sizes.clear();
-    world
-}
-
-fn traced(world: &mut World) -> String {
-    let plan = world.settle();
-    let mut text = world.told().join("\n");
-    text.push_str(&format!("\n{}", world.line()));
-    for why in &plan.why {
-        text.push_str(&format!(
-            "\nwaits: {:?} {} {}",
-            why.reason, why.object, why.message
-        ));
-    }
-    text
-}
+use super::{deployed, istio, traced};
+use crate::testing::{pause, rollout, scale, weight};
 
 /// CTL-64, CTL-154, TRF-11
 #[test]
@@ -193,4 +156,132 @@ fn stable_shrinks_with_its_traffic() {
         waits: Aborted Rollout/web the update to revision 2 is aborted"#]]
     .assert_eq(&traced(&mut world));
     expect!["1/4 1/3 2/3 2/2 2/3 1/3 1/4 0/4"].assert_eq(&world.sizes.join(" "));
+}
+
+/// CTL-71, FLT-5, FLT-8: weight goes to 0 on the old canary before the hash moves; the superseded
+/// version keeps its pods for the delay (SE-9).
+#[test]
+fn a_third_version_takes_over() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(4).canary([weight(50), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    world.told();
+    world.routes.clear();
+    world.set_image("web:v3");
+    expect![[r#"
+        NewReplicaSetCreated Created ReplicaSet web-79589fdb97 (revision 3)
+        ScalingReplicaSet Scaled up ReplicaSet web-79589fdb97 (revision 3) from 0 to 2
+        RolloutUpdated Rollout updated to revision 3
+        RolloutResumed Rollout is resumed
+        TrafficWeightUpdated Traffic weight updated from 50 to 0
+        SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '79589fdb97'
+        TrafficWeightUpdated Traffic weight updated from 0 to 50
+        RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
+        RolloutPaused Rollout is paused (CanaryPauseStep)
+        step 1 pods 2/4+2 weight 50/50 Paused: CanaryPauseStep
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+    .assert_eq(&traced(&mut world));
+    let asked = world.routes.iter().map(|want| {
+        format!(
+            "{} {} before hash {}",
+            want.weight, want.canary_hash, want.weight_before_hash
+        )
+    });
+    expect![[r#"
+        0 79589fdb97 before hash true
+        50 79589fdb97 before hash false"#]]
+    .assert_eq(&asked.collect::<Vec<_>>().join("\n"));
+}
+
+/// FLT-6: with `dynamicStableScale` nothing moves to stable before that has the pods.
+#[test]
+fn a_third_version_waits_for_stable() {
+    let mut world = deployed(
+        istio(rollout("web").replicas(4).canary([weight(75), pause()]))
+            .strategy(|canary| canary.dynamic_stable_scale = true),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    world.told();
+    world.routes.clear();
+    world.set_image("web:v3");
+    expect![[r#"
+        NewReplicaSetCreated Created ReplicaSet web-79589fdb97 (revision 3)
+        ScalingReplicaSet Scaled up ReplicaSet web-79589fdb97 (revision 3) from 0 to 3
+        RolloutUpdated Rollout updated to revision 3
+        RolloutResumed Rollout is resumed
+        TrafficWeightUpdated Traffic weight updated from 75 to 50
+        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 1 to 2
+        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 2 to 3
+        TrafficWeightUpdated Traffic weight updated from 50 to 25
+        SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '79589fdb97'
+        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 4
+        TrafficWeightUpdated Traffic weight updated from 25 to 0
+        TrafficWeightUpdated Traffic weight updated from 0 to 75
+        RolloutStepCompleted Rollout step 1/2 completed (setWeight: 75)
+        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 1
+        ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 3 to 0
+        RolloutPaused Rollout is paused (CanaryPauseStep)
+        step 1 pods 3/1 weight 75/25 Paused: CanaryPauseStep
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+    .assert_eq(&traced(&mut world));
+    let asked = world.routes.iter().map(|want| {
+        format!(
+            "{} {} before hash {}",
+            want.weight, want.canary_hash, want.weight_before_hash
+        )
+    });
+    expect![[r#"
+        50 84c5f745db before hash true
+        25 84c5f745db before hash false
+        0 84c5f745db before hash false
+        75 79589fdb97 before hash false"#]]
+    .assert_eq(&asked.collect::<Vec<_>>().join("\n"));
+}
+
+/// INV-3, FLT-11: a router that does not confirm holds steps and promotion.
+#[test]
+fn unconfirmed_weights_are_waited_for() {
+    let mut world = deployed(
+        istio(rollout("web").replicas(4).canary([weight(50), pause()]))
+            .with(|r| r.metadata.namespace = Some("shop".to_owned())),
+    );
+    world.verification = crate::traffic::Verification::NotVerified;
+    world.set_image("web:v2");
+    expect![[r#"
+        NewReplicaSetCreated Created ReplicaSet web-84c5f745db (revision 2)
+        ScalingReplicaSet Scaled up ReplicaSet web-84c5f745db (revision 2) from 0 to 2
+        RolloutUpdated Rollout updated to revision 2
+        RolloutNotCompleted Rollout not completed, started update to revision 2 (84c5f745db)
+        TrafficWeightUpdated Traffic weight updated 
+        SwitchService Switched selector for service 'web-canary' from '5dfb79b7ff' to '84c5f745db'
+        TrafficWeightUpdated Traffic weight updated from 0 to 50
+        step 0 pods 2/4 weight 50/50 Progressing: more replicas need to be updated
+        waits: TrafficUnconfirmed Rollout/web weight 50 is not in force yet
+        waits: TrafficUnconfirmed Rollout/web weight 50 is not in force or not confirmed"#]]
+    .assert_eq(&traced(&mut world));
+    world.verification = crate::traffic::Verification::Verified;
+    expect![[r#"
+        RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
+        RolloutPaused Rollout is paused (CanaryPauseStep)
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+    .assert_eq(&traced(&mut world));
+}
+
+/// CTL-96: scaled to zero, weights are no obstacle.
+#[test]
+fn steps_go_on_without_pods() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(0).canary([weight(50), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(world.now_status().current_step_index, Some(1));
+    world.promote();
+    world.settle();
+    assert_eq!(world.now_status().phase.as_str(), "Healthy");
 }

@@ -1,0 +1,103 @@
+//! What one decision costs. The controller makes one per event, so these numbers times the event
+//! rate are its own CPU time.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::json;
+use sluice_core::analysis_run::{ObservedRun, decide_run};
+use sluice_core::decide::decide;
+use sluice_core::invariants;
+use sluice_core::replicas::basic::{Sizes, next};
+use sluice_core::replicas::{Fences, RsCount};
+use sluice_core::testing::world::World;
+use sluice_core::testing::{RolloutBuilder, analysis_run, at, pause, rollout, weight};
+
+fn replicas(c: &mut Criterion) {
+    let percent = IntOrString::String("25%".to_owned());
+    let fences = Fences::resolve(Some(&percent), Some(&percent), 100);
+    let others = [RsCount::new(3, 3), RsCount::new(0, 0)];
+    let sizes = Sizes {
+        replicas: 100,
+        weight: 37,
+        fences,
+        new: Some(RsCount::new(12, 9)),
+        stable: Some(RsCount::new(90, 88)),
+        others: &others,
+    };
+    c.bench_function("replicas/next", |b| b.iter(|| next(black_box(&sizes))));
+}
+
+fn basic() -> RolloutBuilder {
+    rollout("web")
+        .replicas(10)
+        .canary([weight(20), pause(), weight(50), pause()])
+}
+
+fn routed() -> RolloutBuilder {
+    basic()
+        .strategy(|canary| {
+            canary.canary_service = "canary".into();
+            canary.stable_service = "stable".into();
+        })
+        .routed(json!({"smi": {}}))
+}
+
+fn decisions(c: &mut Criterion) {
+    let kinds = [
+        ("basic", basic()),
+        ("routed", routed()),
+        (
+            "blue-green",
+            rollout("web").replicas(10).blue_green("active", "preview"),
+        ),
+    ];
+    let mut group = c.benchmark_group("decide");
+    for (kind, builder) in kinds {
+        let mut world = World::new(builder);
+        world.settle();
+        let rest = (world.observe(), world.now);
+        group.bench_with_input(BenchmarkId::new("rest", kind), &rest, |b, (seen, now)| {
+            b.iter(|| decide(black_box(seen), *now));
+        });
+        world.set_image("web:v2");
+        let begin = (world.observe(), world.now);
+        group.bench_with_input(BenchmarkId::new("begin", kind), &begin, |b, (seen, now)| {
+            b.iter(|| decide(black_box(seen), *now));
+        });
+        world.settle();
+        let paused = (world.observe(), world.now);
+        group.bench_with_input(
+            BenchmarkId::new("paused", kind),
+            &paused,
+            |b, (seen, now)| {
+                b.iter(|| decide(black_box(seen), *now));
+            },
+        );
+        let plan = decide(&paused.0, paused.1);
+        group.bench_with_input(BenchmarkId::new("check", kind), &paused, |b, (seen, _)| {
+            b.iter(|| invariants::check(black_box(seen), &plan));
+        });
+    }
+    group.finish();
+}
+
+fn runs(c: &mut Criterion) {
+    let metrics = (0..5).map(|n| {
+        json!({"name": format!("m{n}"), "interval": "1m", "provider": {"web": {"url": "http://x/{{args.n}}"}}})
+    });
+    let mut run = analysis_run("r", metrics);
+    run.spec.args =
+        serde_json::from_value(json!([{"name": "n", "value": "1"}])).unwrap_or_default();
+    let seen = ObservedRun {
+        run: run.into(),
+        ..ObservedRun::default()
+    };
+    c.bench_function("analysis run", |b| {
+        b.iter(|| decide_run(black_box(&seen), at(5)))
+    });
+}
+
+criterion_group!(benches, replicas, decisions, runs);
+criterion_main!(benches);
