@@ -1,4 +1,10 @@
 //! `lint` over the examples, and over what is wrong (CLI-34).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod common;
 

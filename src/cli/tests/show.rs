@@ -1,4 +1,10 @@
 //! Verbs that read: `get`, `list`, `status`, and those that need no cluster (CLI-3..27, CLI-38).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! Verbs that write: what they send, what they print, how they fail (CLI-3, CLI-4, CLI-28..33).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod common;
 
