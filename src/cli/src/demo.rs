@@ -104,8 +104,7 @@ impl Display {
 }
 
 async fn perform(options: &Demo, script: &Script) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = std::pin::pin!(told_to_stop()?);
     let (pace, _pacemaker) = time::run_at(options.speed);
     let stage = Stage::build(script, options.speed > 1.0).await?;
     let frame = frame(options, script, &stage);
@@ -121,6 +120,7 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
     let started = Instant::now();
     let mut story = OptionFuture::from(Some(Box::pin(play::play(&stage, script, &tale))));
     let mut end = None;
+    let mut seen = None;
     loop {
         tokio::select! {
             Some(result) = &mut story => {
@@ -132,16 +132,21 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
                 }
             }
             () = tokio::time::sleep(display.rest(&pace)) => {}
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = &mut stop => break,
         }
-        let scene = Scene::of(&stage, script);
-        display.show(&frame, &scene, &tale.told())?;
+        let told = tale.told();
+        // Ages and the clock change every second, everything else with an object.
+        let moment = Some((stage.revision(), stage.elapsed().as_secs(), told.len()));
+        if moment != seen {
+            display.show(&frame, &Scene::of(&stage, script), &told)?;
+            seen = moment;
+        }
         anyhow::ensure!(!stage.deserted(), "the controller has ended");
         if options.until_done && end.is_some() {
             break;
         }
         if options.until_done && late(&stage, started) {
+            let scene = Scene::of(&stage, script);
             end = Some(End::Bad(format!(
                 "it is {} {} after {} s",
                 scene.health.word,
@@ -163,12 +168,27 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
         last.lines().for_each(output::line);
     }
     stage.close().await;
+    // Whoever stays may do with the cluster as they like: that is no failure.
     match end {
+        _ if !options.until_done => Ok(()),
         Some(End::Good) => Ok(()),
         Some(End::Bad(how)) => Err(anyhow!("the story did not end as it should: {how}")),
-        None if options.until_done => Err(anyhow!("the story was stopped before its end")),
-        None => Ok(()),
+        None => Err(anyhow!("the story was stopped before its end")),
     }
+}
+
+/// Resolves at SIGINT and SIGTERM, and when the terminal is closed.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
 
 fn late(stage: &Stage, started: Instant) -> bool {

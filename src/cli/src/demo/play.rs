@@ -96,7 +96,7 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale) -> Result<
     let end = update(stage, script, tale).await?;
     match &end {
         End::Good => tale.say(script.moral),
-        End::Bad(how) => tale.say(format!("The story did not end as it should: {how}")),
+        End::Bad(how) => tale.say(format!("The story ended differently: {how}")),
     }
     Ok(end)
 }

@@ -33,6 +33,28 @@ pub(super) const NAMESPACE: &str = "default";
 /// time: tools that count ages on this machine's clock would else see objects from the future.
 const HEAD_START: SignedDuration = SignedDuration::from_mins(2);
 
+/// Kinds that the simulation knows and this cluster does not have: only Istio is installed.
+const ABSENT: [&str; 18] = [
+    "gatewayclasses.gateway.networking.k8s.io",
+    "gateways.gateway.networking.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
+    "grpcroutes.gateway.networking.k8s.io",
+    "tlsroutes.gateway.networking.k8s.io",
+    "tcproutes.gateway.networking.k8s.io",
+    "traefikservices.traefik.io",
+    "traefikservices.traefik.containo.us",
+    "trafficsplits.split.smi-spec.io",
+    "mappings.getambassador.io",
+    "ambassadormappings.x.getambassador.io",
+    "apisixroutes.apisix.apache.org",
+    "apisixupstreams.apisix.apache.org",
+    "virtualservices.appmesh.k8s.aws",
+    "virtualrouters.appmesh.k8s.aws",
+    "virtualnodes.appmesh.k8s.aws",
+    "targetgroupbindings.elbv2.k8s.aws",
+    "ingressclassparams.elbv2.k8s.aws",
+];
+
 /// The stage.
 pub(super) struct Stage {
     cluster: Cluster,
@@ -64,6 +86,7 @@ impl Stage {
         let clock = Clock::tokio_at(base);
         let cluster = Cluster::new(ClusterOptions {
             clock: clock.clone(),
+            without_kinds: ABSENT.map(str::to_owned).to_vec(),
             ..ClusterOptions::default()
         });
         for definition in sluice_crds::yaml::definitions() {
@@ -126,6 +149,11 @@ impl Stage {
     /// The file that kubectl is to be told about.
     pub(super) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// Number of the last change of any object.
+    pub(super) fn revision(&self) -> u64 {
+        self.cluster.revision()
     }
 
     /// The time on the cluster's clock.

@@ -1,5 +1,7 @@
 //! `lint` (CLI-34): the controller's own validation, without a cluster.
 
+mod unknown;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,13 +15,26 @@ use sluice_crds::validate;
 use crate::failure::Failure;
 use crate::output;
 
-/// Prints every problem of every Rollout in a file.
+/// What was found in a file, in the order of its documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What makes a Rollout invalid.
+    pub problems: Vec<String>,
+    /// What is valid and yet hardly meant.
+    pub warnings: Vec<String>,
+}
+
+/// Prints every problem of every Rollout in a file on stdout, and warnings on stderr.
 ///
 /// # Errors
 /// The first problem; or that the file is not what it should be.
 pub fn run(path: &Path) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let problems = problems(&text).with_context(|| path.display().to_string())?;
+    let Findings { problems, warnings } =
+        findings(&text).with_context(|| path.display().to_string())?;
+    for warning in &warnings {
+        output::note(format_args!("Warning: {warning}"));
+    }
     for problem in &problems {
         output::line(problem);
     }
@@ -29,32 +44,41 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// All problems of a multi-document text, in the order of its documents.
+/// Looks at all documents of a text.
 ///
 /// # Errors
 /// When the text is neither YAML nor JSON, or a Rollout in it has a member of the wrong type.
-pub fn problems(text: &str) -> anyhow::Result<Vec<String>> {
+pub fn findings(text: &str) -> anyhow::Result<Findings> {
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         let value = serde_yaml_ng::Value::deserialize(document)?;
         documents.push(serde_json::to_value(value)?);
     }
     let references = references(&documents);
-    let mut problems = Vec::new();
+    let mut found = Findings::default();
     for document in &documents {
-        if kind(document) != "Rollout" {
+        if kind(document) != "Rollout" || group(document) != "argoproj.io" {
             continue;
         }
         let name = name(document);
         let rollout: Rollout = serde_json::from_value(document.clone())
             .with_context(|| format!("Rollout {name:?}"))?;
-        let mut found = validate::manifest(&rollout);
-        if found.is_empty() {
-            found = validate::references(&rollout, &references);
+        found.problems.extend(
+            unknown::fields(document)
+                .into_iter()
+                .map(|path| format!("{path}: unknown field")),
+        );
+        let mut errors = validate::manifest(&rollout);
+        if errors.is_empty() {
+            errors = validate::references(&rollout, &references);
         }
-        problems.extend(found.into_iter().map(|error| error.to_string()));
+        let texts = errors.iter().map(ToString::to_string);
+        found.problems.extend(texts);
+        let warnings = validate::warnings(&rollout);
+        let texts = warnings.iter().map(ToString::to_string);
+        found.warnings.extend(texts);
     }
-    Ok(problems)
+    Ok(found)
 }
 
 fn kind(document: &Value) -> &str {
@@ -71,22 +95,29 @@ fn name(document: &Value) -> &str {
         .unwrap_or_default()
 }
 
+fn group(document: &Value) -> &str {
+    let version = document.get("apiVersion").and_then(Value::as_str);
+    version
+        .and_then(|version| version.split_once('/'))
+        .map_or("", |(group, _)| group)
+}
+
 /// Objects of the same file. What is not in it was not looked for: nothing is said about it.
 fn references(documents: &[Value]) -> References {
-    let of = |wanted: &str| -> BTreeMap<String, Option<Value>> {
+    let of = |groups: &[&str], wanted: &str| -> BTreeMap<String, Option<Value>> {
         documents
             .iter()
-            .filter(|document| kind(document) == wanted)
+            .filter(|document| kind(document) == wanted && groups.contains(&group(document)))
             .map(|document| (name(document).to_owned(), Some(document.clone())))
             .collect()
     };
     References {
-        services: of("Service")
+        services: of(&[""], "Service")
             .into_iter()
             .map(|(name, service)| (name, service.as_ref().map(ServiceFacts::new)))
             .collect(),
-        ingresses: of("Ingress"),
-        virtual_services: of("VirtualService"),
+        ingresses: of(&["networking.k8s.io", "extensions"], "Ingress"),
+        virtual_services: of(&["networking.istio.io"], "VirtualService"),
         ..References::default()
     }
 }

@@ -25,7 +25,7 @@ pub async fn run(session: &Session, options: &Status) -> Result<(), Failure> {
         .map_err(|error| Failure::message(format_args!("--timeout: {error}")))?;
     let mut printed = String::new();
     if !options.watch {
-        let shown = phase::shown(&api.get(&options.name).await?);
+        let shown = phase::shown(&read(&api, &options.name).await?);
         return ended(&shown, &mut printed).unwrap_or(Ok(()));
     }
     let patience = Duration::try_from(timeout.signed()).unwrap_or_default();
@@ -43,24 +43,32 @@ pub async fn run(session: &Session, options: &Status) -> Result<(), Failure> {
         }
     }
     // The last word is the cluster's, not the last event's.
-    let shown = phase::shown(&api.get(&options.name).await?);
+    let shown = phase::shown(&read(&api, &options.name).await?);
     ended(&shown, &mut printed)
         .filter(|_| matches!(shown.phase, RolloutPhase::Healthy | RolloutPhase::Degraded))
         .unwrap_or_else(|| Err(Failure::message("Rollout status watch exceeded timeout")))
 }
 
+/// Reads it; in the words of this verb where it is not there (CLI-3).
+async fn read(api: &Api<Rollout>, name: &str) -> Result<Rollout, Failure> {
+    let found = api.get_opt(name).await?;
+    found.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::message(format_args!("rollout.argoproj.io {name:?} not found"))
+}
+
 async fn watch(api: &Api<Rollout>, name: &str, printed: &mut String) -> Result<(), Failure> {
     use futures::StreamExt;
     // A rollout that is not there is an answer, not a reason to wait.
-    api.get(name).await?;
+    read(api, name).await?;
     let mut objects = std::pin::pin!(kube::runtime::watcher::watch_object(api.clone(), name));
     while let Some(object) = objects.next().await {
         let object = match object {
             Ok(Some(object)) => object,
             Ok(None) => {
-                return Err(Failure::message(format_args!(
-                    "rollout.argoproj.io {name:?} not found"
-                )));
+                return Err(missing(name));
             }
             Err(_) => {
                 // The watcher sets itself up again; it must not be asked in a busy loop.

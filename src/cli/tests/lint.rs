@@ -1,0 +1,178 @@
+//! `lint` over the examples, and over what is wrong (CLI-34).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod common;
+
+use common::plugin;
+use expect_test::{Expect, expect};
+
+/// Replaces `old` by `new` in a Rollout that is right, with a Service and a VirtualService.
+fn check(old: &str, new: &str, wanted: Expect) {
+    let manifest = include_str!("lint/good.yaml");
+    assert!(manifest.contains(old), "{old:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rollout.yaml");
+    std::fs::write(&file, manifest.replacen(old, new, 1)).unwrap();
+    let output = plugin().arg("lint").arg("-f").arg(&file).output().unwrap();
+    let output = common::Said::from(output);
+    let text = output.all().replace(file.to_str().unwrap(), "FILE");
+    wanted.assert_eq(&format!("exit {}\n{text}", output.code));
+}
+
+/// CLI-34: silent and 0 when clean.
+#[test]
+fn examples_are_clean() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let output = plugin().arg("lint").arg("-f").arg(&path).output().unwrap();
+        let said = common::Said::from(output);
+        assert_eq!((said.code, said.all().as_str()), (0, ""), "{path:?}");
+        seen += 1;
+    }
+    assert!(seen > 3);
+}
+
+/// CLI-34: unknown fields are refused, wherever they stand.
+#[test]
+fn unknown_fields() {
+    check(
+        "replicas: 3",
+        "replicas: 3",
+        expect![[r#"
+        exit 0
+    "#]],
+    );
+    check(
+        "replicas: 3",
+        "replicaz: 3",
+        expect![[r#"
+        exit 1
+        spec.replicaz: unknown field
+        Error: spec.replicaz: unknown field
+    "#]],
+    );
+    check(
+        "- setWeight: 20",
+        "- setWait: 20",
+        expect![[r#"
+        exit 1
+        spec.strategy.canary.steps[0].setWait: unknown field
+        spec.strategy.steps[0]: Invalid value: "step.Experiment: true step.Pause: true step.SetWeight: true step.Analysis: true step.SetCanaryScale: true step.SetHeaderRoute: true step.SetMirrorRoute: true step.Plugin: true": Step must have one of the following set: experiment, setWeight, setCanaryScale, plugin or pause
+        Error: spec.strategy.canary.steps[0].setWait: unknown field
+    "#]],
+    );
+    check(
+        "image: web:v1",
+        "imaj: web:v1",
+        expect![[r#"
+        exit 1
+        spec.template.spec.containers[0].imaj: unknown field
+        spec.template.spec.containers[0].image: Required value
+        Error: spec.template.spec.containers[0].imaj: unknown field
+    "#]],
+    );
+}
+
+/// CLI-34: the controller's own validation.
+#[test]
+fn invalid_values() {
+    check(
+        "setWeight: 20",
+        "setWeight: 120",
+        expect![[r#"
+        exit 1
+        spec.strategy.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
+        Error: spec.strategy.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
+    "#]],
+    );
+    check(
+        "{duration: 10s}",
+        "{duration: soon}",
+        expect![[r#"
+        exit 1
+        spec.strategy.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
+        Error: spec.strategy.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
+    "#]],
+    );
+    check(
+        "stableService: web-stable",
+        "stableService: web-canary",
+        expect![[r#"
+            exit 1
+            spec.strategy.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
+            Error: spec.strategy.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
+        "#]],
+    );
+    check(
+        "replicas: 3",
+        "replicas: many",
+        expect![[r#"
+        exit 1
+        Error: FILE: Rollout "web": data did not match any variant of untagged enum Number
+    "#]],
+    );
+}
+
+/// CLI-34: Services and VirtualServices of the same file.
+#[test]
+fn objects_of_the_same_file() {
+    check(
+        "spec: {selector: {app: web}}",
+        "spec: {selector: {app: other}}",
+        expect![[r#"
+            exit 1
+            spec.strategy.canary.stableService: Invalid value: "web-stable": Service "web-stable" has unmatch label "app" in rollout
+            Error: spec.strategy.canary.stableService: Invalid value: "web-stable": Service "web-stable" has unmatch label "app" in rollout
+        "#]],
+    );
+    check(
+        "name: primary",
+        "name: secondary",
+        expect![[r#"
+        exit 1
+        spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: HTTP Route 'primary' is not found in the defined Virtual Service.
+        Error: spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: HTTP Route 'primary' is not found in the defined Virtual Service.
+    "#]],
+    );
+    check(
+        "host: web-canary",
+        "host: elsewhere",
+        expect![[r#"
+        exit 1
+        spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
+        Error: spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
+    "#]],
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    check(
+        "spec:",
+        "spec: [",
+        expect![[r#"
+        exit 1
+        Error: FILE: did not find expected ',' or ']' at line 5 column 1, while parsing a flow sequence at line 4 column 7
+    "#]],
+    );
+    let said = common::Said::from(
+        plugin()
+            .args(["lint", "-f", "/nowhere.yaml"])
+            .output()
+            .unwrap(),
+    );
+    expect![[r#"
+        Error: /nowhere.yaml: No such file or directory (os error 2)
+    "#]]
+    .assert_eq(&said.all());
+}
