@@ -3,9 +3,11 @@
 pub mod cluster;
 pub mod controlplane;
 pub mod dataplane;
+pub mod kustomize;
 pub mod netns;
 pub mod node;
 pub mod pods;
 pub mod process;
 pub mod scenario;
+pub mod stand;
 pub mod toolchain;
