@@ -1,5 +1,6 @@
 //! Real control plane, scenario runner, data-plane tests.
 
+pub mod binaries;
 pub mod cluster;
 pub mod controlplane;
 pub mod dataplane;
