@@ -11,4 +11,5 @@ pub mod pods;
 pub mod process;
 pub mod scenario;
 pub mod stand;
+pub mod takeover;
 pub mod toolchain;
