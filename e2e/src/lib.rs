@@ -1,11 +1,15 @@
 //! Real control plane, scenario runner, data-plane tests.
 
+pub mod binaries;
 pub mod cluster;
 pub mod controlplane;
 pub mod dataplane;
+pub mod kustomize;
 pub mod netns;
 pub mod node;
 pub mod pods;
 pub mod process;
 pub mod scenario;
+pub mod stand;
+pub mod takeover;
 pub mod toolchain;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ pub struct Target {
     pub headers: Vec<(String, String)>,
     /// Requests in flight at a time.
     pub concurrency: usize,
+    /// Time between an answer and the next request in its place.
+    pub pause: Duration,
 }
 
 impl Target {
@@ -32,6 +35,17 @@ impl Target {
             host: host.into(),
             headers: vec![],
             concurrency: 8,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// The same with at most some 200 requests a second, for a load that goes on beside other work.
+    #[must_use]
+    pub fn gently(self) -> Self {
+        Self {
+            concurrency: 4,
+            pause: Duration::from_millis(20),
+            ..self
         }
     }
 
@@ -158,6 +172,9 @@ async fn work(
                     break;
                 }
                 one(&client, &target, &mut seen).await;
+                if !target.pause.is_zero() {
+                    tokio::time::sleep(target.pause).await;
+                }
             }
             seen
         });
