@@ -9,6 +9,7 @@
 pub mod check;
 pub mod format;
 pub mod manifest;
+pub mod pure;
 pub mod runner;
 pub mod state;
 pub mod tripwire;

@@ -10,6 +10,8 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ring {
+    /// Decisions alone, on plain objects.
+    Pure,
     /// The simulated cluster, in virtual time.
     Sim,
     /// kube-apiserver, etcd and kube-controller-manager.
@@ -243,8 +245,10 @@ impl Scenario {
         {
             return Some("its `rings` leave this one out".into());
         }
-        if ring == Ring::Sim {
-            return None;
+        match ring {
+            Ring::Pure => return self.beyond_decisions(),
+            Ring::Sim => return None,
+            Ring::Real => {}
         }
         self.steps.iter().find_map(|step| match step {
             Step::Advance(time) | Step::Quiet(time) => {
@@ -253,6 +257,27 @@ impl Scenario {
                     .then(|| format!("{time} of waiting is for virtual time"))
             }
             Step::Fault(_) => Some("the API server's faults are the simulation's".into()),
+            _ => None,
+        })
+    }
+
+    /// What of it needs more than decisions.
+    fn beyond_decisions(&self) -> Option<String> {
+        let expects = |wanted: fn(&Expect) -> bool| {
+            self.steps.iter().any(|step| match step {
+                Step::Until(expect) | Step::Expect(expect) => wanted(expect),
+                _ => false,
+            })
+        };
+        if expects(|expect| !expect.runs.is_empty() || expect.experiment.is_some()) {
+            return Some("measurements are taken by the shell".into());
+        }
+        if expects(|expect| !expect.deployments.is_empty()) {
+            return Some("a Deployment has a controller of its own".into());
+        }
+        self.steps.iter().find_map(|step| match step {
+            Step::Fault(_) | Step::Heal(_) => Some("there is no API server to fail".into()),
+            Step::Apply(_) | Step::Delete(_) => Some("there is no API server to apply to".into()),
             _ => None,
         })
     }

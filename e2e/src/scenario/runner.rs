@@ -163,7 +163,7 @@ async fn until(world: &mut World, rollout: &str, expect: &Expect) -> Result<()> 
 /// Waits for the writes of what came before to end, then for a time without any.
 async fn quiet(world: &mut World, rollout: &str, time: Duration) -> Result<()> {
     let settle = match world.ring {
-        Ring::Sim => Duration::from_secs(60),
+        Ring::Pure | Ring::Sim => Duration::from_secs(60),
         Ring::Real => Duration::from_secs(3),
     };
     world.pass(settle).await?;

@@ -236,7 +236,7 @@ impl World {
     #[must_use]
     pub fn patience(&self) -> Duration {
         match self.ring {
-            Ring::Sim => Duration::from_secs(15 * 60),
+            Ring::Pure | Ring::Sim => Duration::from_secs(15 * 60),
             Ring::Real => Duration::from_secs(90),
         }
     }
