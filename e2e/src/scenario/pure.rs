@@ -116,7 +116,9 @@ impl Stage {
                 if image.contains("does-not-exist") {
                     self.world.broken.insert(image.clone());
                 }
-                self.world.set_image(image);
+                let mut object = serde_json::to_value(&self.world.rollout)?;
+                commands::set_image(&mut object, "*", image)?;
+                self.edit(&json!({"spec": {"template": object.pointer("/spec/template")}}))?;
             }
             Step::Patch(patch) => self.edit(patch)?,
             Step::Scale(replicas) => self.edit(&json!({"spec": {"replicas": replicas}}))?,

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::json;
 use sluice_core::analysis_run::{ObservedRun, decide_run};
@@ -99,5 +99,35 @@ fn runs(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, replicas, decisions, runs);
+/// A whole canary, from the new image to the promotion: every decision, every pod, every second.
+fn updates(c: &mut Criterion) {
+    let mut group = c.benchmark_group("update");
+    group.throughput(Throughput::Elements(1));
+    for (kind, builder) in [("basic", basic()), ("routed", routed())] {
+        let mut world = World::new(builder);
+        world.settle();
+        group.bench_function(kind, |b| {
+            b.iter_batched(
+                || world.clone(),
+                |mut world| {
+                    world.set_image("web:v2");
+                    world.settle();
+                    world.promote();
+                    world.settle();
+                    world.promote();
+                    world.settle();
+                    assert_eq!(
+                        world.now_status().stable_rs,
+                        world.now_status().current_pod_hash
+                    );
+                    world
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, replicas, decisions, runs, updates);
 criterion_main!(benches);
