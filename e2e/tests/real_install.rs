@@ -406,7 +406,9 @@ async fn experiment(space: &Namespace) -> Result<()> {
     let rollout = |duration: &str| -> Value {
         let templates = json!([{"name": "new", "specRef": "canary", "service": {}}]);
         let analyses = json!([{"name": "check", "templateName": "experiment-check"}]);
-        let step = json!({"duration": duration, "templates": templates, "analyses": analyses});
+        // Its pods, and with them its Service, go while the Experiment is still there to ask for it.
+        let step = json!({"duration": duration, "scaleDownDelaySeconds": 1,
+                          "templates": templates, "analyses": analyses});
         let steps = json!([{"experiment": step}, {"pause": {}}]);
         let mut rollout = workload(name, json!({"canary": {"steps": steps}}));
         rollout["spec"]["analysis"] = json!({"successfulRunHistoryLimit": 0});
@@ -419,8 +421,23 @@ async fn experiment(space: &Namespace) -> Result<()> {
         rollout("2s"),
     ];
     given(space, name, &objects).await?;
-    update(space, name, "web:v2").await?;
+    space.set_image(name, "web:v2").await?;
+    space.phase(name, "Paused", SOON).await?;
     let experiments = kind(ARGO, "Experiment");
+    let of_step = |services: &[Value]| {
+        let owned = |one: &Value| text(one, "/metadata/ownerReferences/0/kind") == "Experiment";
+        services.iter().any(owned)
+    };
+    space
+        .until_all(
+            &kind("v1", "Service"),
+            "the step's is deleted",
+            SOON,
+            |all| !of_step(all),
+        )
+        .await?;
+    space.promote(name, false).await?;
+    space.phase(name, "Healthy", SOON).await?;
     space
         .until_all(
             &experiments,
