@@ -30,6 +30,15 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// When the API could not be asked about a Job, this is the wait until it is asked again.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
+/// Waits between attempts to delete a Job.
+const DELETE_WAITS: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+];
+
 /// One Job metric of one run.
 pub struct JobProvider {
     cluster: Arc<JobCluster>,
@@ -42,13 +51,17 @@ pub struct JobProvider {
 enum Failure {
     NotFound(String),
     Exists(String),
+    /// Overload, an error of the server, no answer: may pass by itself.
+    Passing(String),
     Other(String),
 }
 
 impl Failure {
     fn text(self) -> String {
         match self {
-            Self::NotFound(text) | Self::Exists(text) | Self::Other(text) => text,
+            Self::NotFound(text) | Self::Exists(text) | Self::Passing(text) | Self::Other(text) => {
+                text
+            }
         }
     }
 }
@@ -133,6 +146,12 @@ impl JobProvider {
                     Err(text)
                 }
             }
+            // The answer may be all that was lost. Then the Job runs, and its result counts.
+            Err(Failure::Passing(text)) => {
+                let name = job.metadata.name.unwrap_or_default();
+                let found = call(api.get(&name)).await.ok();
+                found.filter(|found| self.is_ours(found)).ok_or(text)
+            }
             Err(other) => Err(other.text()),
         }
     }
@@ -203,15 +222,19 @@ impl JobProvider {
         }
     }
 
+    /// Deletes a Job. Nobody comes back to it later, so that what may pass is tried again here.
     async fn delete(&self, namespace: &str, name: &str) -> Result<(), String> {
-        match call(
-            self.jobs(namespace)
-                .delete(name, &DeleteParams::foreground()),
-        )
-        .await
-        {
-            Ok(_) | Err(Failure::NotFound(_)) => Ok(()),
-            Err(failure) => Err(failure.text()),
+        let mut waits = DELETE_WAITS.into_iter();
+        loop {
+            let jobs = self.jobs(namespace);
+            match call(jobs.delete(name, &DeleteParams::foreground())).await {
+                Ok(_) | Err(Failure::NotFound(_)) => return Ok(()),
+                Err(Failure::Passing(text)) => match waits.next() {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => return Err(text),
+                },
+                Err(failure) => return Err(failure.text()),
+            }
         }
     }
 
@@ -334,16 +357,17 @@ fn next_look(open: &Measurement, now: Timestamp) -> Option<Timestamp> {
 
 async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match tokio::time::timeout(CALL_TIMEOUT, request).await {
-        Err(_) => Err(Failure::Other(format!(
+        Err(_) => Err(Failure::Passing(format!(
             "the Kubernetes API did not answer within {}s",
             CALL_TIMEOUT.as_secs()
         ))),
         Ok(Err(kube::Error::Api(status))) => Err(match (status.code, status.reason.as_str()) {
             (404, _) => Failure::NotFound(status.message),
             (_, "AlreadyExists") => Failure::Exists(status.message),
+            (429 | 500.., _) => Failure::Passing(status.message),
             _ => Failure::Other(status.message),
         }),
-        Ok(Err(error)) => Err(Failure::Other(error.to_string())),
+        Ok(Err(error)) => Err(Failure::Passing(error.to_string())),
         Ok(Ok(answer)) => Ok(answer),
     }
 }

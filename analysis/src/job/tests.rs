@@ -458,6 +458,24 @@ async fn stops() {
     }
 }
 
+/// ASE-12: the answer to the creation is lost; the Job that came of it is found.
+#[tokio::test]
+async fn finds_what_it_made() {
+    for (found, want) in [
+        (
+            ResponseTemplate::new(200).set_body_json(job(json!({}))),
+            "Running",
+        ),
+        (failure(404, "NotFound", "not found"), "Error"),
+    ] {
+        let server = MockServer::start().await;
+        on(&server, "POST", JOBS, failure(500, "InternalError", "lost")).await;
+        on(&server, "GET", &format!("{JOBS}/{UID}.watch.1"), found).await;
+        let measured = start(JobCluster::new(client(&server), None), 0).await;
+        assert_eq!(measured.measurement.phase.as_str(), want);
+    }
+}
+
 /// ANA-61, ASE-13: only finished Jobs, only of this metric.
 #[tokio::test]
 async fn garbage() {

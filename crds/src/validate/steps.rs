@@ -64,7 +64,7 @@ pub(super) fn errors(spec: &RolloutSpec, canary: &CanaryStrategy) -> Vec<FieldEr
             errors.extend(managed_routes(step, routing, &path));
         }
         if let Some(experiment) = &step.experiment {
-            errors.extend(experiment_weights(experiment, routing, &path));
+            errors.extend(experiment_weights(experiment, routing, max, &path));
         }
         errors.extend(arguments(step, &path));
     }
@@ -235,9 +235,23 @@ fn managed_routes(
         .collect()
 }
 
+/// Templates that together want more than there is (ASE-27).
+fn sum_of_weights(experiment: &RolloutExperimentStep, max: i32, path: &str) -> Vec<FieldError> {
+    let weights = || experiment.templates.iter().filter_map(|t| t.weight);
+    let sum = weights().fold(0, i32::saturating_add);
+    let sane = sum <= max && weights().all(|weight| weight >= 0);
+    let path = format!("{path}.experiment.templates");
+    let detail = format!("Experiment template weights need to be between 0 and {max} together");
+    Some(FieldError::invalid(path, sum, detail))
+        .filter(|_| !sane)
+        .into_iter()
+        .collect()
+}
+
 fn experiment_weights(
     experiment: &RolloutExperimentStep,
     routing: Option<&RolloutTrafficRouting>,
+    max: i32,
     path: &str,
 ) -> Vec<FieldError> {
     let problem = match routing {
@@ -248,7 +262,7 @@ fn experiment_weights(
             "Experiment template weight is only available for TrafficRouting with SMI, ALB, Istio \
              and Plugins at this time"
         }
-        Some(_) => return Vec::new(),
+        Some(_) => return sum_of_weights(experiment, max, path),
     };
     let weights = experiment.templates.iter().enumerate();
     weights

@@ -263,7 +263,7 @@ fn canary_rules() {
     }
 }
 
-/// API-46: steps.
+/// API-46, ASE-27: steps.
 #[test]
 fn step_rules() {
     let istio = json!({ "istio": { "destinationRule": { "name": "d" } },
@@ -389,6 +389,21 @@ fn step_rules() {
                 "steps[0].experiment.templates[0].weight: Invalid value: 5: Experiment template \
                   weight is only available for TrafficRouting with SMI, ALB, Istio and Plugins at \
                   this time",
+            ),
+        ),
+        (
+            istio.clone(),
+            json!({ "experiment": { "templates": [
+                { "name": "a", "weight": 60 }, { "name": "b", "weight": 40 }, { "name": "c" }] } }),
+            None,
+        ),
+        (
+            istio.clone(),
+            json!({ "experiment": { "templates": [
+                { "name": "a", "weight": 60 }, { "name": "b", "weight": 41 }] } }),
+            Some(
+                "steps[0].experiment.templates: Invalid value: 101: Experiment template weights \
+                  need to be between 0 and 100 together",
             ),
         ),
         (

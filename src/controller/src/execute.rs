@@ -41,6 +41,8 @@ pub enum Stop {
         failure: Failure,
         /// Whether it may have arrived nevertheless.
         unsure: bool,
+        /// Whether the same write may succeed later: overload, an error of the server, no answer.
+        passing: bool,
     },
 }
 
@@ -77,9 +79,14 @@ impl Stop {
             object: object.to_owned(),
             message: words(error),
         };
+        let passing = match error {
+            kube::Error::Api(status) => matches!(status.code, 429 | 500..),
+            _ => true,
+        };
         Self::Failed {
             failure,
             unsure: !matches!(error, kube::Error::Api(_)),
+            passing,
         }
     }
 
@@ -93,6 +100,21 @@ impl Stop {
                 message,
             },
             unsure: false,
+            passing: false,
+        }
+    }
+
+    /// A failure that passes by itself.
+    #[must_use]
+    pub fn passing(what: FailedWrite, object: &str, message: String) -> Self {
+        Self::Failed {
+            failure: Failure {
+                what,
+                object: object.to_owned(),
+                message,
+            },
+            unsure: false,
+            passing: true,
         }
     }
 }

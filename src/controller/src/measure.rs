@@ -4,9 +4,11 @@
 //! anything: which metric is due, and what a result means, is `sluice_core::analysis_run`'s business.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use sluice_core::analysis_run::{Outcome, Task, TaskKind, TaskResult};
 use sluice_crds::AnalysisRun;
@@ -163,7 +165,11 @@ impl Measuring {
             let stop = inner.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = inner.measure.collect(run, metric, keep) => {}
+                done = AssertUnwindSafe(inner.measure.collect(run, metric, keep)).catch_unwind() => {
+                    if done.is_err() {
+                        tracing::error!("dropping old measurements panicked");
+                    }
+                }
             }
         });
     }
@@ -181,15 +187,22 @@ impl Measuring {
         let handle = self.0.tasks.spawn(async move {
             let stop = inner.stop.clone();
             let (name, kind) = (task.metric.clone(), task.kind);
-            let working = tokio::time::timeout(LIMIT, take(&inner, client, run_, task));
-            let result = tokio::select! {
+            // Whatever happens in it is this metric's business alone (ASE-15).
+            let working = AssertUnwindSafe(take(&inner, client, run_, task)).catch_unwind();
+            let text = tokio::select! {
                 () = stop.cancelled() => return,
-                result = working => result.unwrap_or_else(|_| {
-                    let text = format!("no answer within {} seconds", LIMIT.as_secs());
-                    failed(&inner.clock, name, kind, text)
-                }),
+                result = tokio::time::timeout(LIMIT, working) => match result {
+                    Ok(Ok(result)) => return inner.deliver(&key_, number, result),
+                    Ok(Err(panic)) => {
+                        // Not what it says: that may hold anything.
+                        tracing::error!(run = %key_, metric = name, "a measurement panicked");
+                        drop(panic);
+                        "the measurement panicked".to_owned()
+                    }
+                    Err(_) => format!("no answer within {} seconds", LIMIT.as_secs()),
+                },
             };
-            inner.deliver(&key_, number, result);
+            inner.deliver(&key_, number, failed(&inner.clock, name, kind, text));
         });
         let state = runs.entry(key.clone()).or_default();
         state.uid = run.metadata.uid.clone().unwrap_or_default();
@@ -239,17 +252,26 @@ async fn take(
         outcome: Outcome::ArgumentsUnresolved(text),
         metadata: BTreeMap::new(),
     };
-    let secrets = match secrets::read(&client, &run).await {
-        Ok(secrets) => secrets,
-        Err(SecretError::Missing(text)) => return unresolved(text),
-        Err(SecretError::Unread(text)) => return failed(&inner.clock, name, kind, text),
-    };
     let Some(metric) = run.spec.metrics.get(task.index) else {
         return unresolved(format!("metric '{name}' is not in the spec any more"));
     };
-    let metric = match args::resolve(metric, &run.spec, &secrets) {
-        Ok(metric) => metric,
-        Err(text) => return unresolved(text),
+    // A Job that runs is looked after with its Secret or without: its result would be lost, and it
+    // would run on when it is to be stopped.
+    let runs_already = kind != TaskKind::Start && metric.provider.job.is_some();
+    let (secrets, metric) = match secrets::read(&client, &run).await {
+        Ok(secrets) => match args::resolve(metric, &run.spec, &secrets) {
+            Ok(metric) => (secrets, metric),
+            Err(text) => {
+                let values = secrets.values().map(String::as_str);
+                return unresolved(args::redacted(text, values));
+            }
+        },
+        Err(_) if runs_already => match args::without_secrets(&run.spec, task.index) {
+            Ok(metric) => (BTreeMap::new(), metric),
+            Err(text) => return unresolved(text),
+        },
+        Err(SecretError::Missing(text)) => return unresolved(text),
+        Err(SecretError::Unread(text)) => return failed(&inner.clock, name, kind, text),
     };
     let work = Work {
         run,

@@ -15,8 +15,12 @@ mod harness;
 mod analysis;
 #[path = "sim/canary.rs"]
 mod canary;
+#[path = "sim/experiments.rs"]
+mod experiments;
 #[path = "sim/faults.rs"]
 mod faults;
+#[path = "sim/measuring.rs"]
+mod measuring;
 #[path = "sim/routed.rs"]
 mod routed;
 #[path = "sim/strategies.rs"]

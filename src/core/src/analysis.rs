@@ -14,6 +14,7 @@ use sluice_crds::rollout::{
 use sluice_crds::templates::{self, Caller};
 use sluice_crds::{AnalysisRun, field_path, keys};
 
+use crate::analysis_run::{METRIC_TERMINATED, RUN_TERMINATED};
 use crate::decide::context::Context;
 use crate::decide::pass::Pass;
 use crate::event::Event;
@@ -157,16 +158,20 @@ fn verdict(run: &AnalysisRun) -> AnalysisPhase {
     }
 }
 
-/// Whether a success came from being told to stop rather than from measurements.
+/// Whether a success came from being told to stop rather than from measurements: between two
+/// measurements the run says so itself, else one of them does (ANA-19).
 fn stopped_early(run: &AnalysisRun) -> bool {
-    const TERMINATED: &str = "Metric Terminated";
     run.spec.terminate
         && run.status.as_ref().is_some_and(|status| {
             let results = &status.metric_results;
-            results.is_empty()
+            status.message == RUN_TERMINATED
+                || results.is_empty()
                 || results.iter().any(|metric| {
-                    metric.message == TERMINATED
-                        || metric.measurements.iter().any(|m| m.message == TERMINATED)
+                    metric.message == METRIC_TERMINATED
+                        || metric
+                            .measurements
+                            .iter()
+                            .any(|m| m.message == METRIC_TERMINATED)
                 })
         })
 }
@@ -467,6 +472,13 @@ fn start(pass: &mut Pass<'_, '_>, kind: Kind, wanted: Wanted<'_>) -> Option<Curr
         }
     };
     let hash = pass.new_hash().to_owned();
+    if hash.is_empty() {
+        let set = pass.new_set().map_or("", |set| set.name.as_str());
+        let message = format!("Latest ReplicaSet '{set}' has no pod hash in the labels");
+        let why = Why::new(Reason::InvalidSpec, pass.ctx.me(), message);
+        pass.wait(why);
+        return None;
+    }
     let revision = pass.revision();
     let base = format!("{}-{hash}-{revision}{}", pass.ctx.name(), kind.suffix());
     let mut number = 0_u32;

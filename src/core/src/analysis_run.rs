@@ -26,6 +26,12 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
+/// Message of a run that was told to stop and has nothing worse to say (ANA-18).
+pub const RUN_TERMINATED: &str = "Run Terminated";
+
+/// Message of a measurement that was stopped (ANA-13).
+pub const METRIC_TERMINATED: &str = "Metric Terminated";
+
 /// One AnalysisRun and what happened to its measurements.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedRun {
@@ -106,9 +112,20 @@ pub struct RunPlan {
     pub delete: bool,
     /// Metrics of whose measurements only the newest so many are of interest any more: providers
     /// drop what they keep for older ones. Failures are logged, nothing more (ANA-21).
-    pub garbage: Vec<(String, i32)>,
+    pub garbage: Vec<Garbage>,
     /// What the run waits for.
     pub why: Vec<Why>,
+}
+
+/// A metric with more measurements than are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Garbage {
+    /// Position in `spec.metrics`.
+    pub index: usize,
+    /// Resolved name, by which the provider knows what it keeps.
+    pub metric: String,
+    /// How many of the newest measurements stay.
+    pub keep: i32,
 }
 
 /// Decides about one run.
@@ -286,7 +303,7 @@ impl Pass<'_> {
                 AnalysisPhase::Successful | AnalysisPhase::Inconclusive
             );
             if result.kind == TaskKind::Terminate && ended_well {
-                measurement.message = "Metric Terminated".to_owned();
+                measurement.message = METRIC_TERMINATED.to_owned();
             }
             if measurement.started_at.is_none() {
                 measurement.started_at = Some(self.now.into());
@@ -333,7 +350,7 @@ impl Pass<'_> {
     }
 
     /// Keeps the newest measurements (ANA-21); answers what lost some.
-    fn trim(&self, status: &mut AnalysisRunStatus) -> Vec<(String, i32)> {
+    fn trim(&self, status: &mut AnalysisRunStatus) -> Vec<Garbage> {
         let mut garbage = Vec::new();
         for result in &mut status.metric_results {
             let limit = self.rules.retention(&result.name);
@@ -342,7 +359,12 @@ impl Pass<'_> {
                 result
                     .measurements
                     .drain(..result.measurements.len() - keep);
-                garbage.push((result.name.clone(), limit));
+                let position = self.metrics.iter().position(|m| m.name == result.name);
+                garbage.extend(position.map(|index| Garbage {
+                    index,
+                    metric: result.name.clone(),
+                    keep: limit,
+                }));
             }
         }
         garbage

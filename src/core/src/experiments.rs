@@ -13,6 +13,7 @@ use sluice_crds::rollout::{PauseReason, RolloutExperimentStep, RolloutExperiment
 use sluice_crds::{Experiment, keys};
 
 use crate::analysis;
+use crate::analysis_run::RUN_TERMINATED;
 use crate::decide::context::Context;
 use crate::decide::pass::Pass;
 use crate::decide::view::Set;
@@ -42,14 +43,21 @@ fn phase_of(experiment: &Experiment) -> AnalysisPhase {
 /// The phase as far as the step may rely on it: analyses that were cut off prove nothing (INV-9).
 fn verdict(experiment: &Experiment) -> AnalysisPhase {
     let phase = phase_of(experiment);
-    let measured = experiment.status.as_ref().is_some_and(|status| {
-        status.analysis_runs.len() >= experiment.spec.analyses.len()
-            && status
-                .analysis_runs
-                .iter()
-                .all(|run| run.phase == AnalysisPhase::Successful)
+    let measured = |analysis: &ExperimentAnalysisTemplateRef| {
+        let mut runs = experiment
+            .status
+            .iter()
+            .flat_map(|status| &status.analysis_runs);
+        runs.any(|run| {
+            run.name == analysis.name
+                && run.phase == AnalysisPhase::Successful
+                && run.message != RUN_TERMINATED
+        })
+    };
+    // What is not required is cut off when the Experiment ends; that is no verdict on it.
+    let cut_off = experiment.spec.analyses.iter().any(|analysis| {
+        (experiment.spec.terminate || analysis.required_for_completion) && !measured(analysis)
     });
-    let cut_off = experiment.spec.terminate && !experiment.spec.analyses.is_empty() && !measured;
     if phase == AnalysisPhase::Successful && cut_off {
         AnalysisPhase::Inconclusive
     } else {
@@ -64,6 +72,20 @@ fn current<'a>(pass: &Pass<'_, 'a>) -> Option<&'a Arc<Experiment>> {
     } else {
         find(pass.ctx, name)
     }
+}
+
+/// Name of the first Experiment of a step (EXP-19).
+fn base_name(pass: &Pass<'_, '_>, index: i32) -> String {
+    let (hash, revision) = (pass.new_hash(), pass.revision());
+    format!("{}-{hash}-{revision}-{index}", pass.ctx.name())
+}
+
+/// Whether an Experiment belongs to the step at `index`, rather than to one that was skipped while
+/// it ran (INV-14).
+fn of_step(pass: &Pass<'_, '_>, experiment: &Experiment, index: i32) -> bool {
+    let name = experiment.metadata.name.as_deref().unwrap_or("");
+    name.strip_prefix(&base_name(pass, index))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Pass (i): starts, judges and stops Experiments.
@@ -100,7 +122,8 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
 
 /// The Experiment of the current step, by name.
 fn step_experiment(pass: &mut Pass<'_, '_>, step: &RolloutExperimentStep) -> Option<String> {
-    let found = current(pass);
+    let index = pass.read().current_step_index.unwrap_or(0);
+    let found = current(pass).filter(|experiment| of_step(pass, experiment, index));
     // While a person has to decide, the Experiment stays as it is (ASE-23).
     let undecided = [
         PauseReason::InconclusiveAnalysisRun,
@@ -196,8 +219,7 @@ fn start(pass: &mut Pass<'_, '_>, step: &RolloutExperimentStep) -> Option<String
     };
     let hash = new.hash.clone();
     let revision = pass.revision();
-    let index = pass.read().current_step_index.unwrap_or(0);
-    let base = format!("{}-{hash}-{revision}-{index}", pass.ctx.name());
+    let base = base_name(pass, pass.read().current_step_index.unwrap_or(0));
     let mut number = 0_u32;
     let name = loop {
         let name = if number == 0 {
@@ -335,27 +357,23 @@ fn template_spec(step: &RolloutExperimentTemplate, set: &Set) -> TemplateSpec {
 pub(crate) fn destinations(pass: &Pass<'_, '_>) -> Vec<Additional> {
     let index = usize::try_from(pass.read().current_step_index.unwrap_or(0)).unwrap_or(0);
     let last = index.min(pass.ctx.steps.len().saturating_sub(1));
-    let nearest = pass
-        .ctx
-        .steps
-        .iter()
-        .take(last + 1)
-        .rev()
-        .find_map(|step| match step {
-            Step::Experiment(step) => Some(*step),
-            Step::Pause(_)
-            | Step::SetCanaryScale(_)
-            | Step::SetWeight(_)
-            | Step::Analysis(_)
-            | Step::SetHeaderRoute(_)
-            | Step::SetMirrorRoute(_)
-            | Step::Plugin(_)
-            | Step::Empty => None,
-        });
-    let (Some(step), Some(experiment)) = (nearest, current(pass)) else {
+    let before = pass.ctx.steps.iter().zip(0_i32..).take(last + 1);
+    let all = before.filter_map(|(step, index)| match step {
+        Step::Experiment(step) => Some((*step, index)),
+        Step::Pause(_)
+        | Step::SetCanaryScale(_)
+        | Step::SetWeight(_)
+        | Step::Analysis(_)
+        | Step::SetHeaderRoute(_)
+        | Step::SetMirrorRoute(_)
+        | Step::Plugin(_)
+        | Step::Empty => None,
+    });
+    let nearest = all.last();
+    let (Some((step, index)), Some(experiment)) = (nearest, current(pass)) else {
         return Vec::new();
     };
-    if phase_of(experiment) != AnalysisPhase::Running {
+    if phase_of(experiment) != AnalysisPhase::Running || !of_step(pass, experiment, index) {
         return Vec::new();
     }
     let statuses = experiment

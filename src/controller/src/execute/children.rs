@@ -1,5 +1,6 @@
 //! Objects that a Rollout or an Experiment controls: ReplicaSets, AnalysisRuns, Experiments.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
@@ -16,6 +17,15 @@ use crate::http::is_status;
 use crate::hub::{Actor, Hub, Triggers};
 use crate::key::Key;
 use crate::patch::guarded;
+
+/// Whether an object is about to go: it is being deleted, or its owner was an earlier object of this
+/// kind and name, which is gone.
+#[must_use]
+pub fn left_behind(found: &ObjectMeta, (kind, name): &(&str, &str)) -> bool {
+    let owners = found.owner_references.iter().flatten();
+    found.deletion_timestamp.is_some() || { owners }
+        .any(|owner| owner.controller == Some(true) && owner.kind == *kind && owner.name == *name)
+}
 
 /// Writes the children of one owner.
 pub struct Children<'a> {
@@ -109,9 +119,16 @@ impl Children<'_> {
         match api.get_opt(&name).await {
             Ok(Some(found)) => {
                 let ours = controller_uid(found.meta()) == Some(self.uid);
+                let owner = child.meta().owner_references.iter().flatten();
+                let owner = owner.map(|owner| (owner.kind.as_str(), owner.name.as_str()));
+                let going = { owner }.any(|owner| left_behind(found.meta(), &owner));
                 store.observe_write(found);
                 if ours {
                     return Err(Stop::Conflict);
+                }
+                // Its place becomes free by itself. Rollouts have other names to take.
+                if going && matches!(self.actor, Actor::Experiment(_)) {
+                    return Err(Stop::passing(failed, &name, words(&error)));
                 }
                 self.taken.push((K::kind(&()).into_owned(), name.clone()));
                 Err(Stop::failed(taken, &name, words(&error)))

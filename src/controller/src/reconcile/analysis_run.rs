@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use sluice_core::analysis_run::{ObservedRun, RunPlan, decide_run};
+use sluice_crds::analysis::Metric;
 use sluice_crds::{AnalysisRun, keys};
 use tokio::time::Instant;
 
@@ -121,9 +122,14 @@ async fn execute(
     for task in &plan.tasks {
         ctx.measuring.begin(&ctx.client, key, &run, task.clone());
     }
-    for (name, keep) in &plan.garbage {
-        if let Some(metric) = run.spec.metrics.iter().find(|metric| metric.name == *name) {
-            ctx.measuring.collect(run.clone(), metric.clone(), *keep);
+    for garbage in &plan.garbage {
+        if let Some(metric) = run.spec.metrics.get(garbage.index) {
+            let name = garbage.metric.clone();
+            let metric = Metric {
+                name,
+                ..metric.clone()
+            };
+            ctx.measuring.collect(run.clone(), metric, garbage.keep);
         }
     }
     Ok(())

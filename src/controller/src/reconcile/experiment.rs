@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::cache::{Change, Dependent, Service, controller_uid};
 use crate::ctx::Ctx;
 use crate::events::Regarding;
-use crate::execute::children::Children;
+use crate::execute::children::{Children, left_behind};
 use crate::execute::status::status_patch;
 use crate::execute::{Stop, words};
 use crate::http::is_status;
@@ -67,12 +67,14 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
         None => super::rest(ctx, now, plan.wake),
         Some(Stop::Conflict) => Next::Now,
         Some(Stop::Fenced) => Next::Retry("not leading".to_owned()),
-        Some(Stop::Failed { failure, unsure }) => {
+        Some(Stop::Failed {
+            failure, passing, ..
+        }) => {
             tracing::warn!(experiment = %key, object = failure.object, error = failure.message, "write failed");
             if !taken.is_empty() {
                 return Next::Now;
             }
-            if let Some(object) = pass.refused.filter(|_| !unsure) {
+            if let Some(object) = pass.refused.filter(|_| !passing) {
                 let message = failure.message.clone();
                 ctx.experiment_memories.change(key, |memory| {
                     memory.refused.insert(object, message);
@@ -302,6 +304,9 @@ impl<'a> Pass<'a> {
                     self.saw_service(&found);
                     Err(Stop::Conflict)
                 }
+                Ok(Some(found)) if left_behind(&found.metadata, &self.owner_name()) => {
+                    Err(Stop::passing(FailedWrite::Other, name, words(&error)))
+                }
                 Ok(Some(_)) => {
                     self.children
                         .taken
@@ -313,6 +318,11 @@ impl<'a> Pass<'a> {
             },
             Err(error) => Err(failed(&error)),
         }
+    }
+
+    /// Kind and name of the Experiment, as its children name it.
+    fn owner_name(&self) -> (&'static str, &str) {
+        ("Experiment", self.key.name())
     }
 
     fn saw_service(&self, service: &DynamicObject) {

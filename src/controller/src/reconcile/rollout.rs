@@ -153,7 +153,9 @@ fn finish(
         Some(Stop::Conflict) => Next::Now,
         // The process is about to end, or to lead again.
         Some(Stop::Fenced) => Next::Retry("not leading".to_owned()),
-        Some(Stop::Failed { failure, unsure }) => {
+        Some(Stop::Failed {
+            failure, unsure, ..
+        }) => {
             tracing::warn!(rollout = %key, object = failure.object, error = failure.message, "write failed");
             let message = failure.message.clone();
             ctx.memories.change(key, |memory| {

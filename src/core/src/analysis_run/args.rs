@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sluice_crds::analysis::{AnalysisRunSpec, Argument, Measurement, Metric, SecretKeyRef};
+use sluice_crds::keys;
 use sluice_crds::placeholders::{PlaceholderError, substitute_json};
 
 /// What stands for a secret while tasks are planned; no Secret is read for that.
@@ -74,13 +75,41 @@ pub fn resolve(
     serde_json::from_str(&resolved).map_err(|error| error.to_string())
 }
 
+/// The metric at `index` as far as it can be known without reading a Secret: enough to look after
+/// something that runs already.
+///
+/// # Errors
+///
+/// As [`resolve`], and when there is no such metric.
+pub fn without_secrets(spec: &AnalysisRunSpec, index: usize) -> Result<Metric, String> {
+    let planned = planning_copy(spec)?.metrics.into_iter().nth(index);
+    planned.ok_or_else(|| format!("the spec has no metric {index} any more"))
+}
+
 /// Masks secrets in everything that is stored about a measurement (ANA-14, ASE-3).
 pub fn redact<'s>(measurement: &mut Measurement, secrets: impl IntoIterator<Item = &'s str>) {
-    for secret in secrets {
+    let secrets = longest_first(secrets);
+    for secret in &secrets {
         mask(&mut measurement.message, secret);
         mask(&mut measurement.value, secret);
-        redact_metadata(&mut measurement.metadata, [secret]);
     }
+    redact_metadata(&mut measurement.metadata, secrets);
+}
+
+/// Masks secrets in a text.
+#[must_use]
+pub fn redacted<'s>(mut text: String, secrets: impl IntoIterator<Item = &'s str>) -> String {
+    for secret in longest_first(secrets) {
+        mask(&mut text, secret);
+    }
+    text
+}
+
+/// So that a secret inside another one does not leave the rest of that.
+fn longest_first<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Vec<&'s str> {
+    let mut secrets: Vec<_> = secrets.into_iter().collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
 }
 
 /// Masks secrets in what a provider shows about a metric or a measurement.
@@ -88,8 +117,13 @@ pub fn redact_metadata<'s>(
     metadata: &mut BTreeMap<String, String>,
     secrets: impl IntoIterator<Item = &'s str>,
 ) {
-    for secret in secrets {
-        for value in metadata.values_mut() {
+    // These lead back to what runs: a secret that reads like a part of them must not cut the thread.
+    let references = [keys::MEASUREMENT_JOB_NAME, keys::MEASUREMENT_JOB_NAMESPACE];
+    for secret in longest_first(secrets) {
+        for (_, value) in metadata
+            .iter_mut()
+            .filter(|(key, _)| !references.contains(&key.as_str()))
+        {
             mask(value, secret);
         }
     }

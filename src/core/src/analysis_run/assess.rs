@@ -3,7 +3,7 @@
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunStatus, Metric, MetricResult, RunSummary};
 
 use super::rules::{Limits, effective_count};
-use super::{Pass, Task};
+use super::{Pass, RUN_TERMINATED, Task};
 use crate::event::Event;
 
 use AnalysisPhase::{Error, Failed, Inconclusive, Pending, Running, Successful};
@@ -46,7 +46,7 @@ impl Pass<'_> {
         status.started_at.get_or_insert(self.now.into());
         let mut verdict = Verdict::default();
         if self.seen.run.spec.terminate {
-            verdict.message = "Run Terminated".to_owned();
+            verdict.message = RUN_TERMINATED.to_owned();
         }
         let (mut counted, mut dry) = (RunSummary::default(), RunSummary::default());
         let mut all_done = true;

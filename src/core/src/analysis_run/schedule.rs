@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use sluice_crds::analysis::{AnalysisPhase, AnalysisRunStatus, Metric, MetricResult};
+use sluice_crds::analysis::{AnalysisPhase, AnalysisRunStatus, Measurement, Metric, MetricResult};
 use sluice_crds::duration::GoDuration;
 
 use super::rules::{self, effective_count};
@@ -12,6 +12,10 @@ use super::{Pass, Task, TaskKind};
 /// Wait after an Error, whatever the interval; also where no interval is given, and between two
 /// looks at an open measurement that names no time.
 const BACKOFF: SignedDuration = SignedDuration::from_secs(10);
+
+/// Shortest wait between two measurements. Times are stored in whole seconds, and a metric must not
+/// be measured as fast as status can be written (INV-16).
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 
 /// A measurement is due strictly after its time.
 const JUST_AFTER: SignedDuration = SignedDuration::from_millis(1);
@@ -22,6 +26,15 @@ fn duration(text: &str) -> Option<SignedDuration> {
 
 fn after(at: Timestamp, wait: SignedDuration) -> Option<Timestamp> {
     at.checked_add(wait).ok()
+}
+
+/// How long after a measurement the next one is due (ANA-11).
+fn wait_after(last: &Measurement, metric: &Metric) -> SignedDuration {
+    if last.phase == AnalysisPhase::Error {
+        BACKOFF
+    } else {
+        duration(&metric.interval).map_or(BACKOFF, |interval| interval.max(SHORTEST))
+    }
 }
 
 impl Pass<'_> {
@@ -108,11 +121,7 @@ impl Pass<'_> {
             return None;
         }
         let finished = last.finished_at?.timestamp();
-        let wait = if last.phase == AnalysisPhase::Error {
-            BACKOFF
-        } else {
-            duration(&metric.interval).unwrap_or(BACKOFF)
-        };
+        let wait = wait_after(last, metric);
         after(finished, wait)
             .is_some_and(|at| at < self.now)
             .then_some(TaskKind::Start)
@@ -170,11 +179,7 @@ impl Pass<'_> {
         if effective_count(metric).is_some_and(|count| i64::from(result.count) >= count) {
             return None;
         }
-        let wait = if last.phase == AnalysisPhase::Error {
-            BACKOFF
-        } else {
-            duration(&metric.interval).unwrap_or(BACKOFF)
-        };
+        let wait = wait_after(last, metric);
         after(after(finished.timestamp(), wait)?, JUST_AFTER)
     }
 

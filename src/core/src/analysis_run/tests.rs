@@ -4,6 +4,7 @@ use sluice_crds::AnalysisRun;
 use super::*;
 use crate::testing::{analysis_run, at};
 
+mod moments;
 mod records;
 
 /// Plays a run against scripted measurements, jumping from wake-up to wake-up.
@@ -404,7 +405,12 @@ fn history_is_trimmed() {
         play.now = plan.wake.unwrap_or(play.now);
     }
     assert_eq!(play.status().metric_results[0].measurements.len(), 2);
-    assert_eq!(garbage[0], ("m".to_owned(), 2));
+    let first = Garbage {
+        index: 0,
+        metric: "m".to_owned(),
+        keep: 2,
+    };
+    assert_eq!(garbage[0], first);
 }
 
 fn refused(run: AnalysisRun, extra: Value) -> String {

@@ -8,10 +8,12 @@ use crate::testing::world::World;
 mod analyses;
 mod blue_green;
 mod canary;
+mod experiments;
 mod operations;
 mod properties;
 mod records;
 mod routed;
+mod runs;
 
 /// A Rollout behind Istio, split by Services.
 fn istio(rollout: RolloutBuilder) -> RolloutBuilder {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use sluice_crds::analysis::{AnalysisPhase, AnalysisRunSpec, Argument};
 use sluice_crds::experiment::{ExperimentAnalysisRunStatus, ExperimentAnalysisTemplateRef};
 use sluice_crds::placeholders::{PlaceholderError, substitute};
@@ -15,6 +16,9 @@ use crate::event::Event;
 use crate::observed::Seen;
 use crate::plan::Action;
 use crate::why::Reason;
+
+/// Wait after a run could not be read.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// How often another name is tried for a run.
 const NAMES: usize = 100;
@@ -103,11 +107,16 @@ impl Pass<'_> {
                 });
             }
             Some(Seen::Unread(error)) => {
+                let until = self.now.checked_add(READ_AGAIN).ok();
                 self.wait(
                     Reason::AnalysisRunning,
                     object,
                     format!("cannot be read: {error}"),
                 );
+                if let Some(why) = self.why.last_mut() {
+                    why.until = until;
+                }
+                self.wakes.extend(until);
                 return None;
             }
             None => {

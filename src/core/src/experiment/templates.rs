@@ -95,7 +95,10 @@ impl Pass<'_> {
         let set = objects::replica_set(self.experiment, template, status.collision_count);
         let name = set.metadata.name.clone().unwrap_or_default();
         let key = format!("ReplicaSet/{name}");
-        let error = if self.seen.taken_names.contains(&key) {
+        let of_another = |set: &Arc<ReplicaSet>| set.metadata.name.as_deref() == Some(&name);
+        let taken =
+            self.seen.taken_names.contains(&key) || self.seen.replica_sets.iter().any(of_another);
+        let error = if taken {
             // The name does not depend on the hash: another collision count would not help (ASE-20).
             Some(format!(
                 "replicasets.apps \"{name}\" already exists and does not belong to this template"
@@ -146,7 +149,8 @@ impl Pass<'_> {
         match (existing, wanted, &template.service) {
             (Some(service), _, asked) if asked.is_none() || (desired == 0 && available == 0) => {
                 let name = service.name;
-                if let Some(error) = self.seen.refused.get(&format!("Service/{name}")) {
+                let refused = self.seen.refused.get(&format!("Service/{name}"));
+                if let Some(error) = refused.filter(|_| !completed(&status.status)) {
                     let template = &template.name;
                     let message =
                         format!("Failed to delete Service for template '{template}': {error}");

@@ -7,6 +7,8 @@ use sluice_crds::{ReplicaSet, keys};
 use super::*;
 use crate::testing::{at, records};
 
+mod rules;
+
 /// A small cluster: writes are carried out, pods become available when told to.
 struct World {
     seen: ObservedExperiment,

@@ -87,7 +87,7 @@ pub(super) fn promotion_needs_proof(facts: &Facts<'_>, found: &mut Findings) {
         facts.seen.analysis_runs.iter().any(|run| {
             label(run, keys::ROLLOUT_TYPE) == Some(kind)
                 && label(run, keys::POD_TEMPLATE_HASH) == Some(hash)
-                && phase_of(run) == AnalysisPhase::Successful
+                && succeeded_by_itself(run)
         })
     };
     let asked = blue_green.post_promotion_analysis.as_ref();
@@ -138,8 +138,17 @@ fn phase_of(run: &AnalysisRun) -> AnalysisPhase {
 }
 
 fn run_succeeded(run: &AnalysisRun, step: usize) -> bool {
-    label(run, keys::STEP_INDEX) == Some(&step.to_string())
-        && phase_of(run) == AnalysisPhase::Successful
+    label(run, keys::STEP_INDEX) == Some(&step.to_string()) && succeeded_by_itself(run)
+}
+
+/// A run that was told to stop says so where it would say nothing.
+fn succeeded_by_itself(run: &AnalysisRun) -> bool {
+    let stopped = run.spec.terminate
+        && run
+            .status
+            .as_ref()
+            .is_some_and(|status| status.message == "Run Terminated");
+    phase_of(run) == AnalysisPhase::Successful && !stopped
 }
 
 fn experiment_succeeded(experiment: &Experiment) -> bool {

@@ -1,0 +1,592 @@
+//! Which AnalysisRuns a Rollout starts, keeps, stops and deletes (ANA-25..45).
+
+use serde_json::{Value, json};
+use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::rollout::{PauseReason, RolloutAnalysis, RolloutAnalysisBackground};
+use sluice_crds::{AnalysisRun, keys};
+
+use super::{cluster, deployed};
+use crate::testing::world::World;
+use crate::testing::{RolloutBuilder, analysis, pause, rollout, run_of, weight};
+
+const HASH: &str = "84c5f745db";
+
+fn background(extra: Value) -> RolloutAnalysisBackground {
+    let mut analysis = extra;
+    analysis["templates"] = json!([{ "templateName": "errors" }]);
+    serde_json::from_value(analysis).unwrap()
+}
+
+fn plain() -> RolloutBuilder {
+    rollout("web")
+        .replicas(4)
+        .canary([weight(25), analysis("errors"), pause()])
+}
+
+fn blue_green(member: &str) -> RolloutBuilder {
+    let member = member.to_owned();
+    rollout("web")
+        .replicas(3)
+        .blue_green("active", "preview")
+        .with(move |r| {
+            let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+            let wanted: RolloutAnalysis =
+                serde_json::from_value(json!({ "templates": [{ "templateName": "errors" }] }))
+                    .unwrap();
+            let place = match member.as_str() {
+                "pre" => &mut spec.pre_promotion_analysis,
+                _ => &mut spec.post_promotion_analysis,
+            };
+            *place = Some(Box::new(wanted));
+        })
+}
+
+fn updated(rollout: RolloutBuilder) -> World {
+    let mut world = deployed(rollout);
+    world.set_image("web:v2");
+    world.settle();
+    world.told();
+    world
+}
+
+fn names(world: &World) -> Vec<&str> {
+    world.runs.keys().map(String::as_str).collect()
+}
+
+fn stopped(world: &World) -> Vec<&str> {
+    let stopped = world.runs.iter().filter(|(_, run)| run.spec.terminate);
+    stopped.map(|(name, _)| name.as_str()).collect()
+}
+
+/// ANA-33: what status says of a run; nothing where there is nothing to say.
+#[test]
+fn status_of_a_run() {
+    let mut world = updated(plain());
+    let written = |world: &World| {
+        let status = serde_json::to_value(world.now_status()).unwrap();
+        status["canary"]["currentStepAnalysisRunStatus"].clone()
+    };
+    let name = format!("web-{HASH}-2-1");
+    assert_eq!(written(&world), json!({"name": name, "status": "Running"}));
+    world.end_run(&name, AnalysisPhase::Inconclusive, "so so");
+    world.settle();
+    assert_eq!(
+        written(&world),
+        json!({"name": name, "status": "Inconclusive", "message": "so so"})
+    );
+}
+
+/// ANA-34, ANA-35: canaries drop their runs, which are stopped, on abort and on a full promotion.
+#[test]
+fn canary_runs_end_with_the_update() {
+    for full in [false, true] {
+        let mut world = updated(
+            plain().strategy(|canary| canary.analysis = Some(Box::new(background(json!({}))))),
+        );
+        assert_eq!(
+            names(&world),
+            [format!("web-{HASH}-2"), format!("web-{HASH}-2-1")]
+        );
+        if full {
+            world.promote_full();
+        } else {
+            world.abort();
+        }
+        world.settle();
+        assert_eq!(stopped(&world).len(), 2);
+        let canary = world.now_status().canary;
+        assert_eq!(canary.current_step_analysis_run_status, None);
+        assert_eq!(canary.current_background_analysis_run_status, None);
+    }
+}
+
+/// ANA-34, ANA-36: blue-green keeps its run in status when aborted; a retry measures anew.
+#[test]
+fn blue_green_keeps_its_run_in_status() {
+    let mut world = updated(blue_green("pre"));
+    let first = format!("web-{HASH}-2-pre");
+    world.abort();
+    world.settle();
+    assert_eq!(stopped(&world), [first.as_str()]);
+    let kept = world
+        .now_status()
+        .blue_green
+        .pre_promotion_analysis_run_status;
+    assert_eq!(kept.unwrap().name, first);
+    world.retry();
+    world.settle();
+    assert_eq!(names(&world), [first.clone(), format!("{first}.1")]);
+    let kept = world
+        .now_status()
+        .blue_green
+        .pre_promotion_analysis_run_status;
+    assert_eq!(kept.unwrap().name, format!("{first}.1"));
+}
+
+/// ANA-34: nothing is measured on the first revision.
+#[test]
+fn none_on_the_first_deploy() {
+    for rollout in [plain(), blue_green("pre"), blue_green("post")] {
+        assert!(deployed(rollout).runs.is_empty());
+    }
+}
+
+/// ANA-35: runs of a revision that is superseded are stopped, and the new one has its own.
+#[test]
+fn a_new_revision_has_its_own_runs() {
+    let mut world =
+        updated(plain().strategy(|canary| canary.analysis = Some(Box::new(background(json!({}))))));
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(
+        stopped(&world),
+        [format!("web-{HASH}-2"), format!("web-{HASH}-2-1")]
+    );
+    let status = world.now_status();
+    let (step, background) = (
+        status.canary.current_step_analysis_run_status.unwrap(),
+        status
+            .canary
+            .current_background_analysis_run_status
+            .unwrap(),
+    );
+    assert!(step.name.ends_with("-3-1"), "{}", step.name);
+    assert!(background.name.ends_with("-3"), "{}", background.name);
+}
+
+/// ANA-36, ANA-37: a run that was deleted is started anew.
+#[test]
+fn a_deleted_run_is_started_again() {
+    let mut world = updated(plain());
+    let name = format!("web-{HASH}-2-1");
+    world.runs.remove(&name);
+    world.settle();
+    assert_eq!(names(&world), [name.as_str()]);
+    assert_eq!(world.now_status().current_step_index, Some(1));
+}
+
+/// ANA-37: with a pause nothing is done about the run; another step stops it.
+#[test]
+fn a_step_run_belongs_to_its_step() {
+    let mut world = updated(plain());
+    let name = format!("web-{HASH}-2-1");
+    world.status(|status| status.current_step_index = Some(2));
+    world.settle();
+    assert_eq!(stopped(&world), [name.as_str()]);
+    assert_eq!(
+        world.now_status().canary.current_step_analysis_run_status,
+        None
+    );
+
+    let mut two = updated(rollout("web").replicas(4).canary([
+        weight(25),
+        analysis("errors"),
+        analysis("errors"),
+        pause(),
+    ]));
+    two.status(|status| status.current_step_index = Some(2));
+    two.settle();
+    assert_eq!(names(&two), [name.clone(), format!("web-{HASH}-2-2")]);
+    assert_eq!(stopped(&two), [name.as_str()]);
+}
+
+/// ANA-38: from its starting step on, and once successful not again.
+#[test]
+fn background_begins_at_its_step() {
+    let steps = [weight(25), pause(), weight(50), pause()];
+    let mut world = updated(rollout("web").replicas(4).canary(steps).strategy(|canary| {
+        canary.analysis = Some(Box::new(background(json!({"startingStep": 2}))));
+    }));
+    assert!(world.runs.is_empty());
+    world.promote();
+    world.settle();
+    let name = format!("web-{HASH}-2");
+    assert_eq!(names(&world), [name.as_str()]);
+    world.end_run(&name, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(names(&world), [name.as_str()]);
+    world.promote();
+    world.settle();
+    assert_eq!(world.line(), "step 4 pods 4/0 Healthy");
+    assert_eq!(names(&world), [name.as_str()]);
+}
+
+/// ANA-38, ANA-41: an inconclusive background run pauses, is kept while paused, and a promotion
+/// measures anew.
+#[test]
+fn inconclusive_background() {
+    let mut world = updated(
+        rollout("web")
+            .replicas(4)
+            .canary([weight(25), pause(), weight(50)])
+            .strategy(|canary| canary.analysis = Some(Box::new(background(json!({}))))),
+    );
+    let name = format!("web-{HASH}-2");
+    world.end_run(&name, AnalysisPhase::Inconclusive, "");
+    world.settle();
+    let reasons = |world: &World| -> Vec<PauseReason> {
+        let pauses = world.now_status().pause_conditions;
+        pauses.into_iter().map(|pause| pause.reason).collect()
+    };
+    assert!(reasons(&world).contains(&PauseReason::InconclusiveAnalysisRun));
+    assert_eq!(names(&world), [name.as_str()], "kept");
+    world.promote();
+    world.settle();
+    assert_eq!(names(&world), [name.clone(), format!("{name}.1")]);
+    assert!(!reasons(&world).contains(&PauseReason::InconclusiveAnalysisRun));
+}
+
+/// ANA-39: the active Service waits for a good pre-promotion run, and for the pods before it.
+#[test]
+fn pre_promotion() {
+    let mut world = deployed(blue_green("pre"));
+    let old = world.services["active"].pod_hash().to_owned();
+    world.broken.insert("web:v2".into());
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.runs.is_empty(), "not before the pods are there");
+    world.broken.clear();
+    world.settle();
+    let name = format!("web-{HASH}-2-pre");
+    assert_eq!(names(&world), [name.as_str()]);
+    assert_eq!(world.services["active"].pod_hash(), old);
+    assert_eq!(world.services["preview"].pod_hash(), HASH);
+    world.end_run(&name, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.services["active"].pod_hash(), HASH);
+    assert!(stopped(&world).is_empty());
+    let kept = world
+        .now_status()
+        .blue_green
+        .pre_promotion_analysis_run_status;
+    assert_eq!(kept.unwrap().status, AnalysisPhase::Successful);
+}
+
+/// ANA-39: `autoPromotionSeconds` begins only once the run has succeeded.
+#[test]
+fn promotion_seconds_follow_the_run() {
+    let mut world = updated(blue_green("pre").with(|r| {
+        let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+        spec.auto_promotion_seconds = 20;
+    }));
+    let name = format!("web-{HASH}-2-pre");
+    world.after(60);
+    assert!(world.now_status().pause_conditions.is_empty());
+    world.end_run(&name, AnalysisPhase::Successful, "");
+    world.settle();
+    world.after(10);
+    assert_ne!(world.services["active"].pod_hash(), HASH);
+    world.after(11);
+    assert_eq!(world.services["active"].pod_hash(), HASH);
+}
+
+/// ANA-40: stable changes, and old pods go, only after a good post-promotion run.
+#[test]
+fn post_promotion() {
+    let mut world = updated(blue_green("post"));
+    let name = format!("web-{HASH}-2-post");
+    assert_eq!(names(&world), [name.as_str()]);
+    assert_eq!(world.services["active"].pod_hash(), HASH);
+    assert_ne!(world.now_status().stable_rs, HASH);
+    world.after(3600);
+    assert_eq!(
+        world.size_text(),
+        "3/3",
+        "the old version is kept until then"
+    );
+    world.end_run(&name, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.now_status().stable_rs, HASH);
+}
+
+/// ANA-41: how an abort by each kind of run is explained.
+#[test]
+fn failures_abort() {
+    let with_background =
+        plain().strategy(|canary| canary.analysis = Some(Box::new(background(json!({})))));
+    for (rollout, suffix, text) in [
+        (plain(), "-1", "Step-based analysis phase error/failed"),
+        (
+            with_background,
+            "",
+            "Background analysis phase error/failed",
+        ),
+        (
+            blue_green("pre"),
+            "-pre",
+            "Blue/green pre-promotion analysis phase error/failed",
+        ),
+        (
+            blue_green("post"),
+            "-post",
+            "Blue/green post-promotion analysis phase error/failed",
+        ),
+    ] {
+        for (phase, message, colon) in [
+            (AnalysisPhase::Failed, "too many", ": too many"),
+            (AnalysisPhase::Error, "", ""),
+        ] {
+            let mut world = updated(rollout.clone());
+            let stable = world.now_status().stable_rs;
+            world.end_run(&format!("web-{HASH}-2{suffix}"), phase, message);
+            world.settle();
+            let status = world.now_status();
+            assert!(status.abort, "{text}");
+            assert_eq!(
+                status.message,
+                format!("RolloutAborted: Rollout aborted update to revision 2: {text}{colon}")
+            );
+            if let Some(active) = world.services.get("active") {
+                assert_eq!(active.pod_hash(), stable, "active goes back");
+            }
+        }
+    }
+}
+
+/// ANA-41: an inconclusive promotion run pauses and switches nothing.
+#[test]
+fn inconclusive_promotion_runs_pause() {
+    for (member, active) in [("pre", "5dfb79b7ff"), ("post", HASH)] {
+        let mut world = updated(blue_green(member));
+        world.end_run(
+            &format!("web-{HASH}-2-{member}"),
+            AnalysisPhase::Inconclusive,
+            "",
+        );
+        world.settle();
+        assert_eq!(
+            world.now_status().message,
+            "InconclusiveAnalysisRun",
+            "{member}"
+        );
+        assert_eq!(world.services["active"].pod_hash(), active);
+        assert_eq!(world.now_status().stable_rs, "5dfb79b7ff");
+    }
+}
+
+/// ANA-19, INV-9: a run that was stopped between two measurements is Successful and proves nothing.
+#[test]
+fn a_run_stopped_between_measurements_proves_nothing() {
+    for (rollout, suffix) in [
+        (plain(), "-1"),
+        (blue_green("pre"), "-pre"),
+        (blue_green("post"), "-post"),
+    ] {
+        let mut world = updated(rollout);
+        let name = format!("web-{HASH}-2{suffix}");
+        let status = json!({
+            "phase": "Successful", "message": "Run Terminated",
+            "metricResults": [{"name": "errors", "phase": "Successful", "successful": 1, "count": 1,
+                "measurements": [{"phase": "Successful", "value": "[0]"}]}],
+        });
+        let run = world.runs.get_mut(&name).unwrap();
+        run.spec.terminate = true;
+        run.status = Some(serde_json::from_value(status).unwrap());
+        world.settle();
+        assert_eq!(
+            world.now_status().message,
+            "InconclusiveAnalysisRun",
+            "{name}"
+        );
+        assert_ne!(world.now_status().stable_rs, HASH);
+        world.promote();
+        world.settle();
+        assert_eq!(
+            names(&world),
+            [name.clone(), format!("{name}.1")],
+            "measured anew"
+        );
+    }
+}
+
+/// ANA-43, INV-7: what is not ours or not the same makes way for the next name; what is, is taken up.
+#[test]
+fn names_and_adoption() {
+    let name = format!("web-{HASH}-2-1");
+    // A pass that started a run and could not write its status.
+    let found = |change: fn(&mut AnalysisRun)| {
+        let mut world = updated(plain());
+        world.status(|status| status.canary.current_step_analysis_run_status = None);
+        change(world.runs.get_mut(&name).unwrap());
+        world.settle();
+        let current = world.now_status().canary.current_step_analysis_run_status;
+        current.unwrap().name
+    };
+    let next = format!("{name}.1");
+    assert_eq!(found(|_| {}), name, "the same");
+    assert_eq!(found(|run| run.status = None), name, "not looked at yet");
+    let over = |run: &mut AnalysisRun| {
+        run.status.get_or_insert_default().phase = AnalysisPhase::Failed;
+    };
+    assert_eq!(found(over), next, "over");
+    assert_eq!(found(|run| run.spec.args.clear()), next, "other arguments");
+    assert_eq!(found(|run| run.spec.metrics.clear()), next, "other metrics");
+    assert_eq!(
+        found(|run| run.spec.terminate = true),
+        next,
+        "being stopped"
+    );
+    let mut taken = deployed(plain());
+    taken.set_image("web:v2");
+    let mut seen = taken.observe();
+    seen.taken_names.insert(name.clone());
+    let mut made = Vec::new();
+    for _ in 0..40 {
+        let plan = crate::decide::decide(&seen, taken.now);
+        made.extend(
+            plan.actions
+                .iter()
+                .filter_map(|planned| match &planned.action {
+                    crate::plan::Action::CreateAnalysisRun(run) => run.metadata.name.clone(),
+                    _ => None,
+                }),
+        );
+        taken.execute(&plan, usize::MAX);
+        taken.play();
+        seen = taken.observe();
+        seen.taken_names.insert(name.clone());
+    }
+    assert_eq!(made, [format!("{name}.1")], "somebody else's");
+}
+
+/// ANA-25, ANA-29, ANA-44, ANA-90: the written form of a run.
+#[test]
+fn written_form() {
+    let step = serde_json::from_value(json!({ "analysis": {
+        "templates": [{ "templateName": "errors" }],
+        "args": [
+            { "name": "hash", "valueFrom": { "podTemplateHashValue": "Stable" } },
+            { "name": "unknown", "value": "dropped" },
+        ],
+        "dryRun": [{ "metricName": "err" }],
+        "measurementRetention": [{ "metricName": "err", "limit": 4 }],
+        "analysisRunMetadata": {
+            "labels": { "team": "a", "app": "overruled" }, "annotations": { "note": "b" } },
+    } }));
+    let world = updated(
+        rollout("web")
+            .replicas(4)
+            .canary([step.unwrap()])
+            .with(|r| {
+                let labels = [
+                    (keys::INSTANCE_ID.to_owned(), "blue".to_owned()),
+                    ("of-the-rollout".to_owned(), "not copied".to_owned()),
+                ];
+                r.metadata.labels = Some(labels.into());
+            }),
+    );
+    let run = world.runs.values().next().unwrap();
+    assert_eq!(
+        serde_json::to_value(&run.metadata.labels).unwrap(),
+        json!({
+            "app": "web", "team": "a", "rollouts-pod-template-hash": HASH, "rollout-type": "Step",
+            "step-index": "0", "argo-rollouts.argoproj.io/controller-instance-id": "blue",
+        })
+    );
+    assert_eq!(
+        serde_json::to_value(&run.metadata.annotations).unwrap(),
+        json!({ "rollout.argoproj.io/revision": "2", "note": "b" })
+    );
+    let owner = &run.metadata.owner_references.as_ref().unwrap()[0];
+    assert_eq!(
+        (owner.controller, owner.block_owner_deletion),
+        (Some(true), Some(true))
+    );
+    assert_eq!(run.metadata.finalizers, None);
+    let spec = serde_json::to_value(&run.spec).unwrap();
+    let mut members: Vec<_> = spec.as_object().unwrap().keys().cloned().collect();
+    members.sort();
+    assert_eq!(
+        members,
+        ["args", "dryRun", "measurementRetention", "metrics"]
+    );
+    assert_eq!(
+        spec["args"],
+        json!([{ "name": "hash", "value": "5dfb79b7ff" }])
+    );
+    assert_eq!(spec["dryRun"], json!([{ "metricName": "err" }]));
+}
+
+/// ANA-44: what each kind is labelled and called.
+#[test]
+fn kinds() {
+    let with_background =
+        plain().strategy(|canary| canary.analysis = Some(Box::new(background(json!({})))));
+    let mut seen = Vec::new();
+    for rollout in [with_background, blue_green("pre"), blue_green("post")] {
+        let world = updated(rollout);
+        for (name, run) in &world.runs {
+            let labels = run.metadata.labels.clone().unwrap();
+            let index = labels.get(keys::STEP_INDEX).cloned().unwrap_or_default();
+            seen.push(format!(
+                "{} {} {index}",
+                &name[name.len() - 5..],
+                labels[keys::ROLLOUT_TYPE]
+            ));
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "5db-2 Background ",
+            "b-2-1 Step 1",
+            "2-pre PrePromotion ",
+            "-post PostPromotion "
+        ]
+    );
+}
+
+/// ANA-45: limits by outcome, the newest stay; runs without a living ReplicaSet go.
+#[test]
+fn history() {
+    let mut world = deployed(plain().with(|r| {
+        let limits = json!({ "successfulRunHistoryLimit": 2, "unsuccessfulRunHistoryLimit": 1 });
+        r.spec.analysis = Some(serde_json::from_value(limits).unwrap());
+    }));
+    let stable = world.now_status().stable_rs;
+    let phases = [
+        ("a", AnalysisPhase::Successful),
+        ("b", AnalysisPhase::Failed),
+        ("c", AnalysisPhase::Successful),
+        ("d", AnalysisPhase::Error),
+        ("e", AnalysisPhase::Successful),
+        ("f", AnalysisPhase::Inconclusive),
+        ("gone", AnalysisPhase::Successful),
+        ("none", AnalysisPhase::Successful),
+    ];
+    for (age, (name, phase)) in phases.into_iter().enumerate() {
+        let mut run = run_of(&plain(), name, phase);
+        let hash = match name {
+            "gone" => Some("0000000000"),
+            "none" => None,
+            _ => Some(stable.as_str()),
+        };
+        run.metadata.labels =
+            hash.map(|hash| [(keys::POD_TEMPLATE_HASH.to_owned(), hash.to_owned())].into());
+        let created = crate::testing::at(i64::try_from(age).unwrap());
+        run.metadata.creation_timestamp = Some(sluice_crds::Time::new(created).into());
+        world.runs.insert(name.to_owned(), run);
+    }
+    world.settle();
+    assert_eq!(names(&world), ["c", "e", "f"]);
+}
+
+/// ANA-26, ANA-46, API-51: a template that vanished is named, and nothing is started.
+#[test]
+fn a_missing_template() {
+    let mut world = cluster(plain());
+    world
+        .references
+        .templates
+        .namespaced
+        .insert("errors".into(), None);
+    world.settle();
+    let status = world.now_status();
+    assert!(
+        status
+            .message
+            .contains("AnalysisTemplate 'errors' not found"),
+        "{}",
+        status.message
+    );
+}
