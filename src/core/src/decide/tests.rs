@@ -12,6 +12,7 @@ mod operations;
 mod properties;
 mod records;
 mod routed;
+mod rules;
 
 /// A Rollout behind Istio, split by Services.
 fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
