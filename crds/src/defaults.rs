@@ -278,6 +278,41 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// API-11, API-12, API-13, API-16, API-17, API-26: what absent members mean.
+    #[test]
+    fn absent_members() {
+        let spec = |strategy: serde_json::Value| -> RolloutSpec {
+            serde_json::from_value(json!({ "replicas": 10, "strategy": strategy })).unwrap()
+        };
+        let nothing = RolloutSpec::default();
+        assert_eq!(nothing.replicas(), 1);
+        assert_eq!(nothing.revision_history_limit(), 10);
+        assert_eq!(nothing.progress_deadline_seconds(), 600);
+        assert_eq!(nothing.rollback_window(), 0);
+        assert_eq!(nothing.successful_run_history_limit(), 5);
+        assert_eq!(nothing.unsuccessful_run_history_limit(), 5);
+        assert_eq!(nothing.scale_down_delay_revision_limit(), None);
+        assert!(!nothing.paused && !nothing.progress_deadline_abort);
+        let blue_green = spec(json!({ "blueGreen": {} }));
+        assert_eq!(blue_green.max_unavailable_pods(), 2, "25 %, rounded down");
+        assert!(blue_green.blue_green().unwrap().auto_promotion_enabled());
+        let canary = spec(json!({ "canary": { "trafficRouting": {} } }));
+        assert_eq!(canary.max_unavailable_pods(), 2);
+        assert_eq!(canary.max_surge_pods(), 3, "25 %, rounded up");
+        assert_eq!(canary.max_traffic_weight(), 100);
+        assert!(canary.steps().is_empty());
+        let none = spec(json!({ "canary": { "maxSurge": "1%", "maxUnavailable": "1%" } }));
+        assert_eq!((none.max_surge_pods(), none.max_unavailable_pods()), (1, 0));
+        let none = spec(json!({ "canary": { "maxSurge": 0, "maxUnavailable": "1%" } }));
+        assert_eq!((none.max_surge_pods(), none.max_unavailable_pods()), (0, 1));
+        assert_eq!(SetMirrorRoute::default().percentage(), 100);
+        let experiment = ExperimentSpec::default();
+        assert_eq!(experiment.progress_deadline_seconds(), 600);
+        assert_eq!(experiment.scale_down_delay_seconds(), 30);
+        assert_eq!(experiment.duration(), None);
+        assert_eq!(TemplateSpec::default().replicas(), 1);
+    }
+
     /// API-17: pauses in seconds.
     #[test]
     fn pause_seconds() {

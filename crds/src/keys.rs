@@ -92,3 +92,53 @@ pub const NOT_COPIED: [&str; 5] = [
 pub const GROUP: &str = "argoproj.io";
 /// API version of all kinds.
 pub const API_VERSION: &str = "argoproj.io/v1alpha1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// API-40: keys that no record shows, and what of a Rollout is not copied to its ReplicaSets.
+    #[test]
+    fn keys_are_those_of_the_rules() {
+        assert_eq!(
+            INSTANCE_ID,
+            "argo-rollouts.argoproj.io/controller-instance-id"
+        );
+        assert_eq!(RESTARTED_AFTER, "argo-rollouts.argoproj.io/restarted-after");
+        assert_eq!(EPHEMERAL_METADATA, "rollout.argoproj.io/ephemeral-metadata");
+        assert_eq!(
+            ALB_MANAGED_ANNOTATIONS,
+            "rollouts.argoproj.io/managed-alb-annotations"
+        );
+        assert_eq!(
+            ALB_MANAGED_ACTIONS,
+            "rollouts.argoproj.io/managed-alb-actions"
+        );
+        assert_eq!(ISTIO_PRIMARY_CLUSTER, "istio.argoproj.io/primary-cluster");
+        assert_eq!(NOTIFIED, "notified.notifications.argoproj.io");
+        assert_eq!(SUBSCRIBE_PREFIX, "notifications.argoproj.io/subscribe.");
+        assert_eq!(INGRESS_CLASS, "kubernetes.io/ingress.class");
+        assert_eq!(
+            (NGINX_PREFIX, ALB_PREFIX),
+            ("nginx.ingress.kubernetes.io", "alb.ingress.kubernetes.io")
+        );
+        assert_eq!(
+            [
+                ROLLOUT_TYPE_STEP,
+                ROLLOUT_TYPE_BACKGROUND,
+                ROLLOUT_TYPE_PRE_PROMOTION,
+                ROLLOUT_TYPE_POST_PROMOTION
+            ],
+            ["Step", "Background", "PrePromotion", "PostPromotion"]
+        );
+        for key in [
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "rollout.argoproj.io/revision",
+            "rollout.argoproj.io/revision-history",
+            "rollout.argoproj.io/desired-replicas",
+            "notified.notifications.argoproj.io",
+        ] {
+            assert!(NOT_COPIED.contains(&key), "{key}");
+        }
+    }
+}

@@ -11,6 +11,7 @@
 //! Nothing here does I/O or asks for the time.
 
 pub mod analysis;
+pub mod decode;
 pub mod defaults;
 pub mod duration;
 pub mod experiment;

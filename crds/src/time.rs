@@ -82,3 +82,25 @@ impl JsonSchema for Time {
         schemars::json_schema!({ "type": "string", "format": "date-time" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// API-1, ANA-3: whole seconds in UTC, whatever was written.
+    #[test]
+    fn whole_seconds_in_utc() {
+        for (text, want) in [
+            ("2026-11-21T03:44:51Z", Some("2026-11-21T03:44:51Z")),
+            ("2026-11-21T03:44:51.999Z", Some("2026-11-21T03:44:51Z")),
+            ("2026-11-21T05:44:51+02:00", Some("2026-11-21T03:44:51Z")),
+            ("1969-12-31T23:59:59.5Z", Some("1969-12-31T23:59:59Z")),
+            ("2026-11-21", None),
+            ("", None),
+        ] {
+            let got = serde_json::from_value::<Time>(text.into()).ok();
+            let got = got.map(|time| serde_json::to_value(time).unwrap());
+            assert_eq!(got, want.map(Into::into), "{text}");
+        }
+    }
+}

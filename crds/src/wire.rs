@@ -32,7 +32,7 @@ impl Whole for i64 {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number")]
 enum Number {
     Whole(i64),
     Other(f64),
@@ -69,7 +69,7 @@ pub(crate) fn int_or_string<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<IntOrString>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a number or a text")]
     enum Either {
         Number(Number),
         Text(String),
@@ -91,7 +91,7 @@ pub(crate) fn int_or_string<'de, D: Deserializer<'de>>(
 /// Reads a text that some writers send as a number.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a text")]
     enum Text {
         String(String),
         Number(i64),
@@ -212,6 +212,43 @@ mod tests {
     use serde_json::json;
 
     use crate::rollout::{RolloutSpec, RolloutStatus};
+
+    /// API-2: what is empty, 0 or `false` is as good as absent, except where absence means
+    /// something else.
+    #[test]
+    fn empty_reads_as_absent() {
+        let spec = |value: serde_json::Value| serde_json::from_value::<RolloutSpec>(value).unwrap();
+        let empty = spec(json!({
+            "minReadySeconds": 0, "paused": false, "progressDeadlineAbort": false, "template": {},
+            "strategy": { "canary": {
+                "canaryService": "", "steps": [], "dynamicStableScale": false,
+                "trafficRouting": { "managedRoutes": [], "plugins": {},
+                    "nginx": { "stableIngress": "", "stableIngresses": [],
+                        "additionalIngressAnnotations": {} } },
+            } },
+        }));
+        let absent = spec(json!({
+            "strategy": { "canary": { "trafficRouting": { "nginx": {} } } },
+        }));
+        assert_eq!(empty, absent);
+        assert_eq!(
+            serde_json::to_value(&empty).unwrap(),
+            serde_json::to_value(&absent).unwrap()
+        );
+        for meaningful in [
+            json!({ "replicas": 0 }),
+            json!({ "revisionHistoryLimit": 0 }),
+            json!({ "strategy": { "canary": { "scaleDownDelaySeconds": 0 } } }),
+            json!({ "strategy": { "canary": { "maxSurge": 0 } } }),
+            json!({ "strategy": { "blueGreen": { "autoPromotionEnabled": false } } }),
+        ] {
+            let kept = serde_json::to_value(spec(meaningful.clone())).unwrap();
+            assert!(
+                kept.to_string().contains(['0', 'f']),
+                "{meaningful} became {kept}"
+            );
+        }
+    }
 
     /// One odd object must not make a list unreadable.
     #[test]

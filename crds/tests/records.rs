@@ -228,3 +228,75 @@ fn null_is_absent() {
     }
     assert!(seen > 500);
 }
+
+/// Every text of the form of a key below `metadata`, selectors and subsets.
+fn key_like(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, inner) in members {
+                if key.contains("argoproj.io/") || key == "scale-down-deadline" {
+                    found.insert(key.clone());
+                }
+                if ["rollouts-pod-template-hash", "rollout-type", "step-index"]
+                    .contains(&key.as_str())
+                {
+                    found.insert(key.clone());
+                }
+                key_like(inner, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| key_like(item, found)),
+        _ => {}
+    }
+}
+
+/// API-40: the keys that a running peer writes are ours, letter for letter.
+#[test]
+fn keys_are_those_on_record() {
+    use sluice_crds::keys;
+
+    let mut found = std::collections::BTreeSet::new();
+    for (_, object) in objects() {
+        if object["kind"] != "Event" {
+            key_like(&object, &mut found);
+        }
+    }
+    let ours = [
+        keys::POD_TEMPLATE_HASH,
+        keys::REVISION,
+        keys::REVISION_HISTORY,
+        keys::DESIRED_REPLICAS,
+        keys::WORKLOAD_GENERATION,
+        keys::EPHEMERAL_METADATA,
+        keys::SCALE_DOWN_DEADLINE,
+        keys::MANAGED_BY,
+        keys::EXPERIMENT_NAME,
+        keys::EXPERIMENT_TEMPLATE,
+        keys::ROLLOUT_TYPE,
+        keys::STEP_INDEX,
+        keys::JOB_RUN_UID,
+        keys::JOB_RUN_NAME,
+        keys::JOB_RUN_NAMESPACE,
+        keys::JOB_METRIC_NAME,
+    ];
+    assert_eq!(found, ours.map(str::to_owned).into());
+    let types: std::collections::BTreeSet<String> = objects()
+        .into_iter()
+        .filter_map(|(_, o)| {
+            Some(
+                o["metadata"]["labels"][keys::ROLLOUT_TYPE]
+                    .as_str()?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    for of_type in types {
+        let known = [
+            keys::ROLLOUT_TYPE_STEP,
+            keys::ROLLOUT_TYPE_BACKGROUND,
+            keys::ROLLOUT_TYPE_PRE_PROMOTION,
+            keys::ROLLOUT_TYPE_POST_PROMOTION,
+        ];
+        assert!(known.contains(&of_type.as_str()), "{of_type}");
+    }
+}

@@ -42,6 +42,7 @@ impl AnalysisPhase {
 pub struct AnalysisRunStatus {
     /// Verdict so far.
     #[serde(deserialize_with = "wire::or_default")]
+    #[schemars(extend("x-required" = true))]
     pub phase: AnalysisPhase,
     /// Why.
     #[serde(

@@ -231,6 +231,21 @@ fn canary_rules() {
             ],
         ),
         (
+            json!({ "pingPong": { "pongService": "p" }, "trafficRouting": { "istio": {} } }),
+            &[
+                "spec.strategy.pingPong.pingService: Invalid value: \"\": Ping service and Pong \
+                 service must to be set to use Ping-Pong feature",
+            ],
+        ),
+        (
+            json!({ "antiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {},
+                "preferredDuringSchedulingIgnoredDuringExecution": { "weight": 5 } } }),
+            &["spec.strategy.antiAffinity: Invalid value: \
+                 \"antiAffinity.PreferredDuringSchedulingIgnoredDuringExecution: true \
+                 antiAffinity.RequiredDuringSchedulingIgnoredDuringExecution: true\": AntiAffinity \
+                 must have exactly one strategy listed"],
+        ),
+        (
             json!({ "pingPong": pair }),
             &[
                 "spec.strategy.trafficRouting: Required value: Ping-pong feature works with the \
@@ -261,6 +276,74 @@ fn canary_rules() {
     ] {
         check(&canary(change), want);
     }
+}
+
+/// API-47: which routers need both Services.
+#[test]
+fn routers_that_need_services() {
+    for (routing, ping_pong, want) in [
+        (json!({ "alb": { "rootService": "r" } }), false, true),
+        (json!({ "alb": { "rootService": "r" } }), true, false),
+        (json!({ "istio": {} }), false, true),
+        (json!({ "istio": {} }), true, false),
+        (json!({ "istio": { "destinationRule": {} } }), false, false),
+        (json!({ "smi": {} }), false, true),
+        (json!({ "apisix": {} }), false, true),
+        (json!({ "ambassador": {} }), false, true),
+        (json!({ "nginx": {} }), false, true),
+        (json!({ "nginx": {} }), true, true),
+        (json!({ "appMesh": {} }), false, true),
+        (json!({ "traefik": {} }), false, true),
+        (json!({ "plugins": { "a/b": {} } }), false, false),
+        (
+            json!({ "plugins": { "a/b": {} }, "nginx": {} }),
+            false,
+            true,
+        ),
+    ] {
+        let pair = json!({ "pingService": "ping", "pongService": "pong" });
+        let pair = if ping_pong { pair } else { Value::Null };
+        let rollout = canary(json!({ "trafficRouting": routing, "pingPong": pair }));
+        let text = "Canary service and Stable service must to be set to use Traffic Routing";
+        let told = texts(super::rollout(&rollout));
+        let told = told.iter().filter(|error| error.ends_with(text)).count();
+        assert_eq!(told, if want { 2 } else { 0 }, "{routing} {ping_pong}");
+    }
+}
+
+/// API-48: values that look wrong and are let through, because Rollouts with them work today. (Sums of
+/// weights of an Experiment are not: ASE-27.)
+#[test]
+fn what_is_not_validated() {
+    check(
+        &canary(json!({
+            "replicaProgressThreshold": { "type": "Half", "value": -5 },
+            "minPodsPerReplicaSet": -1,
+            "stableService": "s", "canaryService": "c",
+            "trafficRouting": { "smi": {}, "istio": {}, "managedRoutes": [{ "name": "m" }] },
+            "analysis": { "startingStep": 99 },
+            "steps": [
+                { "setCanaryScale": { "weight": 200 } },
+                { "setMirrorRoute": { "name": "m", "percentage": 400 } },
+                { "experiment": { "duration": "soon", "templates": [
+                    { "name": "a", "specRef": "canary", "weight": 40 } ] } },
+                { "pause": { "duration": 0 } },
+            ],
+        })),
+        &[],
+    );
+    check(
+        &blue_green(json!({ "activeService": "a", "previewReplicaCount": -1,
+            "autoPromotionSeconds": -1 })),
+        &[],
+    );
+    check(
+        &rollout(json!({ "rollbackWindow": { "revisions": -3 } })),
+        &[],
+    );
+    let reference = rollout(json!({ "template": null, "workloadRef": {
+        "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "scaleDown": "Sometimes" } }));
+    assert_eq!(texts(super::manifest(&reference)), Vec::<String>::new());
 }
 
 /// API-46, ASE-27: steps.

@@ -1,5 +1,7 @@
 use serde_json::Value;
 
+mod fields;
+
 /// The files in the repository are what the types say; `UPDATE_EXPECT=1 cargo test` rewrites them.
 #[test]
 fn files_are_current() {
@@ -158,7 +160,91 @@ fn records_are_accepted() {
     assert!(seen > 100);
 }
 
-/// API-5..10
+/// API-7: what `kubectl get` shows.
+#[test]
+fn columns() {
+    let all = super::definitions();
+    let shown: Vec<String> = all
+        .iter()
+        .map(|definition| {
+            let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
+            let columns = columns.as_array().unwrap().iter();
+            let columns = columns.map(|c| {
+                let text = |key: &str| c[key].as_str().unwrap();
+                format!(
+                    "{} {} {}: {}",
+                    text("name"),
+                    text("type"),
+                    text("jsonPath"),
+                    text("description")
+                )
+            });
+            columns.collect::<Vec<_>>().join("\n")
+        })
+        .collect();
+    let age = "Age date .metadata.creationTimestamp: Time since resource was created";
+    let total = "Total number of non-terminated pods targeted by this rollout";
+    let available = "Total number of available pods (ready for at least minReadySeconds) targeted \
+                     by this rollout";
+    assert_eq!(
+        shown,
+        [
+            [
+                "Desired integer .spec.replicas: Number of desired pods",
+                &format!("Current integer .status.replicas: {total}"),
+                &format!("Up-to-date integer .status.updatedReplicas: {total} that have the desired template spec"),
+                &format!("Available integer .status.availableReplicas: {available}"),
+                age,
+            ]
+            .join("\n"),
+            format!("Status string .status.phase: AnalysisRun status\n{age}"),
+            age.to_owned(),
+            age.to_owned(),
+            format!("Status string .status.phase: Experiment status\n{age}"),
+        ]
+    );
+    assert!(
+        !serde_json::to_string(&all)
+            .unwrap()
+            .contains("\"priority\""),
+        "all are always shown"
+    );
+}
+
+/// API-8: of a pod template only what matters to writes is spelled out, and labels and annotations
+/// are all that is kept of its metadata.
+#[test]
+fn pod_templates_are_open_and_lists_have_keys() {
+    let all = super::definitions();
+    let spec = &schema_of(&all[0])["properties"]["spec"]["properties"];
+    let template = &spec["template"]["properties"];
+    let metadata: Vec<_> = template["metadata"]["properties"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(metadata, ["annotations", "labels"]);
+    assert_eq!(
+        template["metadata"].get("x-kubernetes-preserve-unknown-fields"),
+        None
+    );
+    assert_eq!(
+        template["spec"]["x-kubernetes-preserve-unknown-fields"],
+        true
+    );
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        let ports = &template["spec"]["properties"][list]["items"]["properties"]["ports"];
+        let keys = serde_json::json!(["containerPort", "protocol"]);
+        assert_eq!(ports["x-kubernetes-list-map-keys"], keys, "{list}");
+        assert_eq!(ports["items"]["properties"]["protocol"]["default"], "TCP");
+    }
+    assert_eq!(spec["selector"]["x-kubernetes-map-type"], "atomic");
+    let job = &schema_of(&all[1])["properties"]["spec"]["properties"]["metrics"]["items"]["properties"]
+        ["provider"]["properties"]["job"]["properties"];
+    assert_eq!(job["spec"]["x-kubernetes-preserve-unknown-fields"], true);
+}
+
+/// API-5, API-6, API-9, API-10: names, scopes and subresources.
 #[test]
 fn names_and_subresources() {
     let all = super::definitions();
@@ -167,17 +253,66 @@ fn names_and_subresources() {
         .map(|d| d["spec"]["names"]["shortNames"][0].as_str().unwrap())
         .collect();
     assert_eq!(names, ["ro", "ar", "at", "cat", "exp"]);
+    let told: Vec<String> = all
+        .iter()
+        .map(|d| {
+            let (spec, names) = (&d["spec"], &d["spec"]["names"]);
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            assert_eq!(spec["group"], "argoproj.io");
+            assert_eq!(spec["versions"].as_array().unwrap().len(), 1);
+            assert_eq!(spec["versions"][0]["name"], "v1alpha1");
+            assert_eq!(
+                (
+                    &spec["versions"][0]["served"],
+                    &spec["versions"][0]["storage"]
+                ),
+                (&true.into(), &true.into())
+            );
+            assert_eq!(
+                (spec.get("conversion"), names.get("categories")),
+                (None, None)
+            );
+            [
+                &names["plural"],
+                &names["singular"],
+                &names["listKind"],
+                &spec["scope"],
+            ]
+            .map(text)
+            .join(" ")
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "rollouts rollout RolloutList Namespaced",
+            "analysisruns analysisrun AnalysisRunList Namespaced",
+            "analysistemplates analysistemplate AnalysisTemplateList Namespaced",
+            "clusteranalysistemplates clusteranalysistemplate ClusterAnalysisTemplateList Cluster",
+            "experiments experiment ExperimentList Namespaced",
+        ]
+    );
     let rollout = &all[0]["spec"]["versions"][0];
     assert_eq!(
-        rollout["subresources"]["scale"]["statusReplicasPath"],
-        ".status.HPAReplicas"
+        rollout["subresources"],
+        serde_json::json!({ "status": {}, "scale": {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.HPAReplicas",
+            "labelSelectorPath": ".status.selector",
+        } })
     );
-    assert_eq!(all[1]["spec"]["versions"][0].get("subresources"), None);
+    for without in &all[1..] {
+        assert_eq!(without["spec"]["versions"][0].get("subresources"), None);
+    }
     let spec = &schema_of(&all[0])["properties"]["spec"];
     assert_eq!(spec.get("required"), None);
     assert_eq!(
         spec["properties"]["selector"]["x-kubernetes-validations"][0]["rule"],
         "self == oldSelf"
+    );
+    assert_eq!(
+        spec["properties"]["selector"]["x-kubernetes-validations"][0]["message"],
+        ".spec.selector is immutable"
     );
     let metric = &schema_of(&all[1])["properties"]["spec"]["properties"]["metrics"]["items"];
     assert_eq!(metric["required"], serde_json::json!(["name", "provider"]));

@@ -87,6 +87,15 @@ fn unknown_fields() {
 #[test]
 fn invalid_values() {
     check(
+        "replicas: 3",
+        "replicas: three",
+        expect![[r#"
+        exit 1
+        spec.replicas: Invalid value: "three": cannot be read (expected a whole number); correct or remove it
+        Error: spec.replicas: Invalid value: "three": cannot be read (expected a whole number); correct or remove it
+    "#]],
+    );
+    check(
         "setWeight: 20",
         "setWeight: 120",
         expect![[r#"

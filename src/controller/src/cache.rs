@@ -20,7 +20,7 @@ use sluice_crds::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::hub::{Hub, Triggers};
+use crate::hub::{Hub, Triggers, left_alone};
 use crate::key::Key;
 
 pub mod depend;
@@ -124,15 +124,18 @@ pub struct Feeds {
     pub tasks: TaskTracker,
 }
 
-/// What is done about a change.
-type Notify<K> = Box<dyn Fn(&Hub, &Change<K>) + Send>;
+/// What is done about a change, or an object that cannot be decoded.
+type Notify<K> = Box<dyn Fn(&Hub, &Report<K>) + Send>;
 
 /// The usual: whoever is concerned looks again.
 fn triggers<K>() -> Notify<K>
 where
     Hub: Triggers<K>,
 {
-    Box::new(|hub, change| hub.changed(change, None))
+    Box::new(|hub, report| match report {
+        Report::Changed(change) => hub.changed(change, None),
+        Report::Malformed(meta, error) => hub.malformed(meta, error),
+    })
 }
 
 impl Feeds {
@@ -162,10 +165,7 @@ impl Feeds {
             store,
             missing_retry,
             stop,
-            move |report| match report {
-                Report::Changed(change) => notify(&hub, &change),
-                Report::Malformed(meta, error) => hub.malformed(&meta, &error),
-            },
+            move |report| notify(&hub, &report),
         ));
     }
 }
@@ -247,9 +247,12 @@ impl Cache {
         let watch = self.feeds.scope.dynamic(self.feeds.client.clone(), kind);
         let live = Api::namespaced_with(self.feeds.client.clone(), key.namespace(), kind);
         let (group, plural) = (kind.group.clone(), kind.plural.clone());
-        let notify = Box::new(move |hub: &Hub, change: &Change<DynamicObject>| {
-            hub.route_changed(&group, &plural, change, None);
-        });
+        let notify = Box::new(
+            move |hub: &Hub, report: &Report<DynamicObject>| match report {
+                Report::Changed(change) => hub.route_changed(&group, &plural, change, None),
+                Report::Malformed(meta, error) => left_alone(meta, error),
+            },
+        );
         on_demand.read(&self.feeds, watch, live, key, notify).await
     }
 

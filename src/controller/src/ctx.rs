@@ -62,6 +62,8 @@ pub struct Memory {
     pub refused: BTreeMap<String, String>,
     /// Since when the only news of the status are counts of pods.
     pub counting_since: Option<tokio::time::Instant>,
+    /// What was last said about a form of it that cannot be decoded.
+    pub told: Option<String>,
     /// It was announced as new.
     pub announced: bool,
 }

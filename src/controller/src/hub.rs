@@ -1,7 +1,7 @@
 //! From changes to queues: who has to look again when an object changed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -75,6 +75,8 @@ pub struct Hub {
     pub dependencies: Dependencies,
     /// Rollouts, to find those that may adopt a ReplicaSet.
     pub rollouts: Arc<Store<Rollout>>,
+    /// Rollouts that cannot be decoded.
+    pub unreadable: Unreadable,
     /// Where deletions are recorded.
     pub events: EventSink,
     /// Where deletions end series.
@@ -85,6 +87,21 @@ pub struct Hub {
 pub trait Triggers<K> {
     /// The change was seen, or made by `by`.
     fn changed(&self, change: &Change<K>, by: Option<Actor<'_>>);
+
+    /// The object exists and cannot be decoded: it is left alone until it changes.
+    fn malformed(&self, meta: &ObjectMeta, error: &str) {
+        left_alone(meta, error);
+    }
+}
+
+/// Says so in the log, the only place where everybody looks.
+pub fn left_alone(meta: &ObjectMeta, error: &str) {
+    tracing::error!(
+        namespace = meta.namespace,
+        name = meta.name,
+        error,
+        "object cannot be decoded and is left alone; correct it"
+    );
 }
 
 impl Hub {
@@ -168,22 +185,13 @@ impl Hub {
             }
         }
     }
-
-    /// An object could not be decoded: it is left alone until it changes.
-    pub fn malformed(&self, meta: &ObjectMeta, error: &str) {
-        tracing::error!(
-            namespace = meta.namespace,
-            name = meta.name,
-            error,
-            "object cannot be decoded and is left alone; correct it"
-        );
-    }
 }
 
 impl Triggers<Rollout> for Hub {
     fn changed(&self, change: &Change<Rollout>, by: Option<Actor<'_>>) {
         let rollout = change.object();
         let key = key_of(rollout.as_ref());
+        self.unreadable.remove(&key);
         match change {
             Change::Applied { .. } => self.rollout(key, by),
             Change::Deleted(_) => {
@@ -197,6 +205,42 @@ impl Triggers<Rollout> for Hub {
                 self.rollout(key, by);
             }
         }
+    }
+
+    /// Its pass reads it as it is and tells whoever wrote it (API-44).
+    fn malformed(&self, meta: &ObjectMeta, error: &str) {
+        left_alone(meta, error);
+        let key = Key::new(
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default(),
+        );
+        self.unreadable.add(key.clone());
+        self.rollout(key, None);
+    }
+}
+
+/// Rollouts that exist and cannot be decoded.
+#[derive(Default)]
+pub struct Unreadable(Mutex<BTreeSet<Key>>);
+
+impl Unreadable {
+    fn keys(&self) -> MutexGuard<'_, BTreeSet<Key>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, key: Key) {
+        self.keys().insert(key);
+    }
+
+    /// It is gone, or can be decoded now.
+    pub fn remove(&self, key: &Key) {
+        self.keys().remove(key);
+    }
+
+    /// Whether this Rollout was last seen in a form that cannot be decoded.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.keys().contains(key)
     }
 }
 

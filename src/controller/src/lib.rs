@@ -260,6 +260,7 @@ async fn serve(
         queues: queues.clone(),
         dependencies: cache::Dependencies::default(),
         rollouts: Arc::clone(&rollouts),
+        unreadable: hub::Unreadable::default(),
         events: events.clone(),
         metrics: metrics.clone(),
     });

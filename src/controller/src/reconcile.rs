@@ -12,6 +12,7 @@ pub mod analysis_run;
 pub mod cleanup;
 pub mod experiment;
 pub mod rollout;
+mod unreadable;
 
 /// How long an object rests after a pass that had nothing to write: until `wake`, at most until the
 /// next resync.

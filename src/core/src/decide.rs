@@ -93,7 +93,7 @@ pub fn needs_pods(rollout: &Rollout, now: Timestamp) -> bool {
 }
 
 /// The plan for a Rollout that cannot be carried out: a condition, and nothing else (API-44).
-fn refuse(rollout: &Rollout, error: &str, now: Timestamp) -> Plan {
+pub(crate) fn refuse(rollout: &Rollout, error: &str, now: Timestamp) -> Plan {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
     let read = rollout.status.clone();
     let mut next: RolloutStatus = read.clone().unwrap_or_default();

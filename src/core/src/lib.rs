@@ -25,6 +25,7 @@ pub mod step;
 pub mod testing;
 pub mod traffic;
 pub mod units;
+pub mod unreadable;
 pub mod view;
 pub mod why;
 

@@ -44,3 +44,110 @@ fn judged(seen: &Observed) -> bool {
                 && conditions::get(&status.conditions, kind::INVALID_SPEC).is_none()
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluice_crds::rollout::RolloutPhase;
+
+    use super::*;
+    use crate::decide::decide;
+    use crate::testing::world::World;
+    use crate::testing::{RolloutBuilder, at, rollout, weight};
+
+    fn routed() -> RolloutBuilder {
+        rollout("web")
+            .canary([weight(101)])
+            .routed(json!({ "istio": { "virtualService": { "name": "web" } } }))
+            .strategy(|canary| {
+                canary.canary_service = "new".to_owned();
+                canary.stable_service = "old".to_owned();
+            })
+    }
+
+    /// API-28, API-43: the workload comes before the spec, the spec before the objects that it
+    /// names, missing ones before those that do not fit; the first mistake counts.
+    #[test]
+    fn the_first_mistake_counts() {
+        let mut world = World::new(routed().replicas(-1));
+        let check = |world: &World, want: Option<&str>| {
+            let error = first_error(&world.observe());
+            let begins = |error: &String| want.is_some_and(|want| error.starts_with(want));
+            assert!(
+                error.as_ref().map_or(want.is_none(), begins),
+                "{error:?} instead of {want:?}"
+            );
+        };
+        world.workload = Workload::Unusable("deployments.apps \"shop/web\" not found".to_owned());
+        let service = world.services.get_mut("new").unwrap();
+        service.managed_by = Some("other".to_owned());
+        world
+            .references
+            .virtual_services
+            .insert("web".to_owned(), None);
+        check(&world, Some("deployments.apps \"shop/web\" not found"));
+        world.workload = Workload::NotReferenced;
+        check(&world, Some("spec.replicas: Invalid value: -1"));
+        world.edit(|r| r.spec.replicas = Some(1));
+        check(
+            &world,
+            Some("spec.strategy.steps[0].setWeight: Invalid value: 101"),
+        );
+        world.edit(|r| {
+            let canary = r.spec.strategy.canary.as_mut().unwrap();
+            canary.steps[0].set_weight = Some(100);
+        });
+        check(
+            &world,
+            Some("spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value"),
+        );
+        let route = ["new", "old"].map(|host| json!({ "destination": { "host": host } }));
+        let found = json!({ "spec": { "http": [{ "route": route }] } });
+        let services = &mut world.references.virtual_services;
+        services.insert("web".to_owned(), Some(found));
+        check(
+            &world,
+            Some("spec.strategy.canary.canaryService: Invalid value: \"new\": Service"),
+        );
+        world.services.get_mut("new").unwrap().managed_by = None;
+        check(&world, None);
+    }
+
+    /// API-44: nothing but the refusal happens; a wish to abort stays as it is, and another
+    /// generation with the same mistake is merely observed.
+    #[test]
+    fn a_refusal_is_all_that_happens() {
+        let mut world = World::new(routed());
+        world.status(|status| status.abort = true);
+        let plan = decide(&world.observe(), world.now);
+        assert!(plan.actions.is_empty() && plan.events.is_empty());
+        assert_eq!(plan.wake, Some(at(20)), "SE-20");
+        let status = plan.status.unwrap();
+        let text = "The Rollout \"web\" is invalid: spec.strategy.steps[0].setWeight: Invalid value: \
+                    101: SetWeight needs to be between 0 and 100";
+        assert_eq!(status.conditions.len(), 1);
+        assert_eq!(
+            (
+                status.conditions[0].r#type.as_str(),
+                status.conditions[0].reason.as_str()
+            ),
+            ("InvalidSpec", "InvalidSpec")
+        );
+        assert_eq!(status.conditions[0].message, text);
+        assert_eq!(status.phase, RolloutPhase::Degraded);
+        assert_eq!(status.message, format!("InvalidSpec: {text}"));
+        assert!(status.abort && status.aborted_at.is_none() && status.duration.is_none());
+        assert_eq!(status.current_pod_hash, "");
+
+        world.rollout.status = Some(*status.clone());
+        assert_eq!(
+            decide(&world.observe(), at(20)).status,
+            None,
+            "nothing is new"
+        );
+        world.edit(|r| r.spec.min_ready_seconds = 1);
+        let again = decide(&world.observe(), at(40)).status.unwrap();
+        assert_eq!(again.conditions, status.conditions);
+        assert_ne!(again.observed_generation, status.observed_generation);
+    }
+}

@@ -8,9 +8,9 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_crds::Rollout;
 use sluice_crds::references::{References, ServiceFacts};
 use sluice_crds::validate;
+use sluice_crds::{Rollout, decode};
 
 use crate::failure::Failure;
 use crate::output;
@@ -47,7 +47,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 /// Looks at all documents of a text.
 ///
 /// # Errors
-/// When the text is neither YAML nor JSON, or a Rollout in it has a member of the wrong type.
+/// When the text is neither YAML nor JSON.
 pub fn findings(text: &str) -> anyhow::Result<Findings> {
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
@@ -60,9 +60,13 @@ pub fn findings(text: &str) -> anyhow::Result<Findings> {
         if kind(document) != "Rollout" || group(document) != "argoproj.io" {
             continue;
         }
-        let name = name(document);
-        let rollout: Rollout = serde_json::from_value(document.clone())
-            .with_context(|| format!("Rollout {name:?}"))?;
+        let rollout: Rollout = match decode::read(document) {
+            Ok(rollout) => rollout,
+            Err(error) => {
+                found.problems.push(error.to_string());
+                continue;
+            }
+        };
         found.problems.extend(
             unknown::fields(document)
                 .into_iter()

@@ -20,10 +20,30 @@ pub fn status_patch<S: Serialize>(seen: Option<&S>, want: &S, version: &str) -> 
     Some(guarded(json!({ "status": status }), version))
 }
 
+/// As [`status_patch`] for a Rollout. The two strategy parts, even if empty, are there from the first
+/// status that tells of a ReplicaSet (API-70), and not before: one that is refused at once has
+/// nothing but the refusal (API-44).
+pub fn rollout_status_patch(
+    seen: Option<&RolloutStatus>,
+    want: &RolloutStatus,
+    version: &str,
+) -> Option<Value> {
+    let begins = seen.is_none_or(|seen| seen.current_pod_hash.is_empty());
+    let mut before = serde_json::to_value(seen.unwrap_or(&RolloutStatus::default())).ok()?;
+    if begins
+        && !want.current_pod_hash.is_empty()
+        && let Value::Object(members) = &mut before
+    {
+        members.remove("canary");
+        members.remove("blueGreen");
+    }
+    status_patch(Some(&before), &serde_json::to_value(want).ok()?, version)
+}
+
 impl Pass<'_> {
     pub(super) async fn status(&mut self, want: &RolloutStatus) -> Result<(), Stop> {
         let seen = self.seen.rollout.status.as_ref();
-        let Some(patch) = status_patch(seen, want, &self.version) else {
+        let Some(patch) = rollout_status_patch(seen, want, &self.version) else {
             return Ok(());
         };
         tracing::debug!(%patch, "status");
@@ -72,4 +92,57 @@ fn ended_attempt(before: Option<&RolloutDuration>, now: Option<&RolloutDuration>
         total: total.max(0.0),
         paused,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(value: Value) -> RolloutStatus {
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// API-4, CTL-13: the difference and nothing else, lists as a whole, guarded; no news is no
+    /// write, and neither is what merely decodes alike.
+    #[test]
+    fn only_what_changed_is_sent() {
+        let seen = status(
+            json!({ "abort": false, "currentPodHash": "a", "replicas": 3,
+            "pauseConditions": [{ "reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z" }] }),
+        );
+        let mut want = seen.clone();
+        assert_eq!(rollout_status_patch(Some(&seen), &want, "5"), None);
+        want.replicas = 4;
+        want.pause_conditions.clear();
+        want.current_step_index = Some(0);
+        assert_eq!(
+            rollout_status_patch(Some(&seen), &want, "5"),
+            Some(json!({
+                "metadata": { "resourceVersion": "5" },
+                "status": { "replicas": 4, "pauseConditions": null, "currentStepIndex": 0 },
+            }))
+        );
+    }
+
+    /// API-44, API-70: a refusal is all there is to say about a Rollout that is refused at once; the
+    /// empty strategy parts come with the first ReplicaSet.
+    #[test]
+    fn strategy_parts_come_with_the_first_replica_set() {
+        let refused = status(json!({ "phase": "Degraded", "observedGeneration": "1" }));
+        assert_eq!(
+            rollout_status_patch(None, &refused, ""),
+            Some(json!({ "status": { "phase": "Degraded", "observedGeneration": "1" } }))
+        );
+        let begun = status(json!({ "phase": "Progressing", "observedGeneration": "1",
+            "currentPodHash": "a" }));
+        let parts = json!({ "status": { "phase": "Progressing", "currentPodHash": "a",
+            "canary": {}, "blueGreen": {} } });
+        assert_eq!(
+            rollout_status_patch(Some(&refused), &begun, ""),
+            Some(parts.clone())
+        );
+        let mut first = parts;
+        first["status"]["observedGeneration"] = json!("1");
+        assert_eq!(rollout_status_patch(None, &begun, ""), Some(first));
+    }
 }

@@ -35,6 +35,9 @@ pub async fn pass(ctx: Arc<Ctx>, key: Key) -> Next {
 }
 
 async fn look(ctx: &Ctx, key: &Key) -> Next {
+    if ctx.hub.unreadable.contains(key) {
+        return super::unreadable::look(ctx, key).await;
+    }
     let memory = ctx.memories.get(key);
     if memory.unsure {
         // An answer was lost: nothing is decided before it is known whether the write arrived.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{World, canary, sizes};
+use crate::harness::{NS, World, canary, sizes};
 
 #[tokio::test(start_paused = true)]
 async fn a_new_rollout_gets_its_pods() {
@@ -30,7 +30,8 @@ async fn a_new_rollout_gets_its_pods() {
     }
 }
 
-/// Design §5: a canary update costs at most 24 requests.
+/// CTL-163, CTL-162, design §5: a canary update costs at most 24 requests; everything is made by
+/// POST and changed by one kind of patch, the status by its own subresource.
 #[tokio::test(start_paused = true)]
 async fn a_canary_goes_through_its_steps() {
     let world = World::new();
@@ -62,6 +63,53 @@ async fn a_canary_goes_through_its_steps() {
         "{} requests per canary update: {kinds:#?}",
         requests.len() - before
     );
+    assert!(requests.len() - before <= 24, "{kinds:#?}");
+    for kind in kinds.keys() {
+        let known = [
+            "Create replicasets ",
+            "Patch replicasets ",
+            "Patch rollouts ",
+            "Patch rollouts status",
+            "Create events ",
+            "Patch events ",
+        ];
+        let reads = ["Get", "List", "Watch"]
+            .iter()
+            .any(|verb| kind.starts_with(verb));
+        assert!(reads || known.contains(&kind.as_str()), "{kind}");
+    }
+    controller.stop().await.unwrap();
+}
+
+/// CTL-1, API-68: what is new and what is gone is told, and nothing is queued for what is gone.
+#[tokio::test(start_paused = true)]
+async fn additions_and_deletions_are_told() {
+    let world = World::new();
+    let controller = world.start();
+    world.create(canary("web", 1, json!([]))).await;
+    world.healthy("web").await;
+    let delete = kube::api::DeleteParams::background();
+    world.api().delete("web", &delete).await.unwrap();
+    world.pass_time(60).await;
+    let writes = world.writes().len();
+    let reasons = world.reasons();
+    for told in [
+        "RolloutAddedToInformer x1: \"Rollout resource added to informer: default/web\"",
+        "RolloutDeleted x1: \"Rollout default/web is deleted.\"",
+    ] {
+        assert!(
+            reasons.iter().any(|reason| reason == told),
+            "{told}: {reasons:#?}"
+        );
+    }
+    assert!(
+        world
+            .cluster
+            .list("apps/v1", "ReplicaSet", NS, "")
+            .is_empty()
+    );
+    world.pass_time(3600).await;
+    assert_eq!(world.writes().len(), writes);
     controller.stop().await.unwrap();
 }
 

@@ -140,7 +140,7 @@ async fn a_crash_between_any_two_writes_is_harmless() {
     println!("{crashes} crashes survived");
 }
 
-/// OPS-10, INV-16: a malformed object harms nobody else.
+/// OPS-10, INV-16, API-44: a malformed object harms nobody else, and says what is wrong with it.
 #[tokio::test(start_paused = true)]
 async fn a_malformed_rollout_does_not_block_others() {
     let world = World::without_definitions();
@@ -153,6 +153,28 @@ async fn a_malformed_rollout_does_not_block_others() {
     world.create(worse).await;
     world.create(canary("web", 2, steps())).await;
     world.healthy("web").await;
+    world.pass_time(60).await;
+    for (name, path) in [("bad", "spec.replicas"), ("worse", "spec.strategy")] {
+        let found = world
+            .cluster
+            .get("argoproj.io/v1alpha1", "Rollout", NS, name);
+        let status = found.unwrap()["status"].clone();
+        let message = status["conditions"][0]["message"].as_str().unwrap();
+        let start = format!("The Rollout \"{name}\" is invalid: {path}: Invalid value: ");
+        assert!(message.starts_with(&start), "{message}");
+        assert_eq!(status["phase"], "Degraded");
+        let reasons = world.reasons();
+        let told = reasons.iter().filter(|r| r.starts_with("InvalidSpec x1: "));
+        assert_eq!(
+            told.filter(|r| r.contains(&start.replace('"', "\\\"")))
+                .count(),
+            1,
+            "{reasons:?}"
+        );
+    }
+    let writes = world.writes().len();
+    world.pass_time(3600).await;
+    assert_eq!(world.writes().len(), writes, "once is enough");
     // Once corrected it is taken up.
     world.patch("bad", json!({"spec": {"replicas": 1}})).await;
     world.healthy("bad").await;

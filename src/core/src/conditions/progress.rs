@@ -162,3 +162,151 @@ pub fn stuck_check(
     let at = at.checked_add(SignedDuration::from_secs(1)).ok()?;
     Some(at.max(now))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::rollout;
+
+    fn stored() -> RolloutStatus {
+        RolloutStatus {
+            observed_generation: "1".to_owned(),
+            replicas: 4,
+            updated_replicas: 1,
+            ready_replicas: 3,
+            available_replicas: 3,
+            current_step_index: Some(0),
+            current_step_hash: "steps".to_owned(),
+            stable_rs: "a".to_owned(),
+            ..RolloutStatus::default()
+        }
+    }
+
+    /// API-60, CTL-130: what is progress of a canary, and what of a blue-green update.
+    #[test]
+    fn what_counts_as_progress() {
+        type Change = fn(&mut RolloutStatus);
+        let rows: [(&str, Change, [bool; 2]); 15] = [
+            ("nothing", |_| {}, [false, false]),
+            ("more new pods", |s| s.updated_replicas = 2, [true, true]),
+            ("fewer new pods", |s| s.updated_replicas = 0, [true, true]),
+            ("fewer old pods", |s| s.replicas = 3, [true, true]),
+            ("more old pods", |s| s.replicas = 5, [false, false]),
+            ("more ready", |s| s.ready_replicas = 4, [true, true]),
+            ("fewer ready", |s| s.ready_replicas = 2, [false, false]),
+            ("more available", |s| s.available_replicas = 4, [true, true]),
+            (
+                "fewer available",
+                |s| s.available_replicas = 2,
+                [false, false],
+            ),
+            ("promoted", |s| s.stable_rs = "b".to_owned(), [true, false]),
+            (
+                "next step",
+                |s| s.current_step_index = Some(1),
+                [true, false],
+            ),
+            (
+                "no steps any more",
+                |s| s.current_step_index = None,
+                [false, false],
+            ),
+            (
+                "other steps",
+                |s| s.current_step_hash = "x".to_owned(),
+                [true, false],
+            ),
+            (
+                "active",
+                |s| s.blue_green.active_selector = "b".to_owned(),
+                [false, true],
+            ),
+            (
+                "preview",
+                |s| s.blue_green.preview_selector = "b".to_owned(),
+                [false, true],
+            ),
+        ];
+        let strategies = [
+            rollout("web").canary([]),
+            rollout("web").blue_green("web", "next"),
+        ];
+        let [canary, blue_green] = strategies.map(|builder| builder.build().spec);
+        for (name, change, want) in rows {
+            let mut next = stored();
+            change(&mut next);
+            let got = [&canary, &blue_green].map(|spec| progressed(spec, &stored(), &next));
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    /// API-57, CTL-130: every part of being healthy is needed.
+    #[test]
+    fn what_health_takes() {
+        type Change = fn(&mut RolloutStatus);
+        let canary = rollout("web")
+            .replicas(4)
+            .canary([crate::testing::pause()])
+            .status(|s| {
+                *s = RolloutStatus {
+                    updated_replicas: 4,
+                    available_replicas: 4,
+                    current_step_index: Some(1),
+                    current_pod_hash: "a".to_owned(),
+                    ..stored()
+                };
+            });
+        let check = |builder: crate::testing::RolloutBuilder, rows: &[(&str, Change)]| {
+            let rollout = builder.build();
+            let next = rollout.status.clone().unwrap();
+            assert!(healthy(&rollout, &next));
+            for (name, change) in rows {
+                let mut next = next.clone();
+                change(&mut next);
+                assert!(!healthy(&rollout, &next), "{name}");
+            }
+        };
+        let unseen = canary
+            .clone()
+            .with(|r| r.metadata.generation = Some(2))
+            .build();
+        assert!(
+            !healthy(&unseen, unseen.status.as_ref().unwrap()),
+            "an edit nobody has seen"
+        );
+        check(
+            canary,
+            &[
+                ("updated", |s| s.updated_replicas = 3),
+                ("available", |s| s.available_replicas = 3),
+                ("surplus", |s| s.replicas = 5),
+                ("steps", |s| s.current_step_index = Some(0)),
+                ("promotion", |s| s.stable_rs = "b".to_owned()),
+                ("first version", |s| s.stable_rs.clear()),
+            ],
+        );
+        let blue_green = rollout("web")
+            .replicas(4)
+            .blue_green("web", "next")
+            .status(|s| {
+                *s = RolloutStatus {
+                    updated_replicas: 4,
+                    available_replicas: 4,
+                    current_pod_hash: "a".to_owned(),
+                    ..stored()
+                };
+                s.blue_green.active_selector = "a".to_owned();
+                s.blue_green.preview_selector = "a".to_owned();
+            });
+        check(
+            blue_green,
+            &[
+                ("active", |s| s.blue_green.active_selector = "b".to_owned()),
+                ("preview", |s| {
+                    s.blue_green.preview_selector = "b".to_owned()
+                }),
+                ("available", |s| s.available_replicas = 3),
+            ],
+        );
+    }
+}

@@ -9,6 +9,8 @@ use super::progress::{self, Exempt};
 use super::*;
 use crate::testing::{RolloutBuilder, at, pause, replica_set, rollout, t0, weight};
 
+mod texts;
+
 fn told(conditions: &[RolloutCondition]) -> Vec<String> {
     conditions
         .iter()

@@ -13,6 +13,7 @@ mod operations;
 mod properties;
 mod records;
 mod routed;
+mod rules;
 mod runs;
 
 /// A Rollout behind Istio, split by Services.
