@@ -62,12 +62,12 @@ pub const MOMENTS: [Moment; 5] = [
         name: "4-promoted",
         before: &[
             (Deed::Wait, s(8)),
-            (Deed::Retry, s(19)),
+            (Deed::Retry, s(20)),
             (Deed::PromoteFull, s(55)),
         ],
     },
     Moment {
         name: "5-mid-v3",
-        before: &[(Deed::Wait, s(23)), (Deed::SetImage, s(31))],
+        before: &[(Deed::Wait, s(23)), (Deed::SetImage, s(33))],
     },
 ];

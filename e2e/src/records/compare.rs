@@ -66,7 +66,7 @@ pub fn differences(case: &str, moment: &str, theirs: &[Value], ours: &[Value]) -
                 let paths: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
                 for path in paths {
                     let (theirs, ours) = (theirs.get(path), ours.get(path));
-                    if theirs != ours {
+                    if theirs != ours && !(is_span(path) && near(theirs, ours)) {
                         note(path, theirs.cloned(), ours.cloned());
                     }
                 }
@@ -78,6 +78,21 @@ pub fn differences(case: &str, moment: &str, theirs: &[Value], ours: &[Value]) -
         }
     }
     found
+}
+
+/// Seconds by which times of two runs may differ.
+const SPREAD: i64 = 8;
+
+/// Whether a field says how many seconds something took.
+fn is_span(path: &str) -> bool {
+    path.starts_with("status.duration.") && path.ends_with("Seconds")
+}
+
+fn near(a: Option<&String>, b: Option<&String>) -> bool {
+    let number = |text: Option<&String>| text?.parse::<i64>().ok();
+    number(a)
+        .zip(number(b))
+        .is_some_and(|(a, b)| (a - b).abs() <= SPREAD)
 }
 
 /// Every value that holds no others, by its path.

@@ -1,4 +1,5 @@
-//! What differs between the events of two clusters.
+//! What differs between the events of two clusters: reason, type and text. Their order is compared from
+//! moment to moment; within one it is that of writes first, then of the status (COMPAT CTL-11).
 //!
 //! The peer writes an event for each thing that happens, counts repetitions, gives up after 25 per
 //! object, and from the eleventh of a reason on overwrites one `(combined from similar events)`. Ours
@@ -71,8 +72,7 @@ impl Told {
                 names.rename(message),
             )
         };
-        // Texts of both sides are split alike, so that a text with `; ` in it stays comparable.
-        let texts = message.split("; ").map(said).collect();
+        let texts = split(message).into_iter().map(said).collect();
         self.by_name
             .insert(text(event, "/metadata/name").to_owned(), (texts, count));
     }
@@ -91,6 +91,23 @@ impl Told {
         self.spent.get(about).copied().unwrap_or(0) >= BURST
             || self.combined.contains(&(about.clone(), reason.clone()))
     }
+}
+
+/// The texts that were joined: each begins with a capital letter, which what follows a semicolon
+/// inside of one does not.
+fn split(message: &str) -> Vec<&str> {
+    let mut texts = vec![];
+    let mut from = 0;
+    for (at, separator) in message.match_indices("; ") {
+        let next = at + separator.len();
+        let rest = message.get(next..).unwrap_or_default();
+        if rest.starts_with(|c: char| c.is_ascii_uppercase()) {
+            texts.extend(message.get(from..at));
+            from = next;
+        }
+    }
+    texts.extend(message.get(from..));
+    texts
 }
 
 /// Texts that came up on one side only since the moment before.

@@ -37,7 +37,16 @@ pub fn normal(objects: &[Value]) -> BTreeMap<Key, Value> {
         if ["Event", "EndpointSlice"].contains(&kind) {
             continue;
         }
+        // The ReplicaSets of a Deployment, as its status, are the cluster's work.
+        if text(object, "/metadata/ownerReferences/0/kind") == "Deployment" {
+            continue;
+        }
         let mut object = object.clone();
+        if kind == "Deployment"
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("status");
+        }
         if kind == "Pod" {
             let owner = names.rename(text(&object, "/metadata/ownerReferences/0/name"));
             let part = |at: &str| object.pointer(at).cloned().unwrap_or_default();
