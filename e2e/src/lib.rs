@@ -9,6 +9,7 @@ pub mod netns;
 pub mod node;
 pub mod pods;
 pub mod process;
+pub mod records;
 pub mod scenario;
 pub mod stand;
 pub mod takeover;

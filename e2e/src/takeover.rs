@@ -1,9 +1,10 @@
 //! What a running peer left behind, put into a cluster as if the peer had run there until now.
 //!
 //! `fixtures/peer` holds every object of sixteen rollouts at rest and after a promotion. Objects get new
-//! UIDs, so owner references are rewritten; generations are brought to the recorded ones, because
-//! statuses name them; times are shifted, so that the peer seems to have stopped a moment ago. Pods are
-//! made by the ReplicaSet controller and a node of the cluster, endpoints likewise.
+//! UIDs, so owner references and names made from UIDs are rewritten; generations are brought to the
+//! recorded ones, because statuses name them; times are shifted, so that the peer seems to have stopped a
+//! moment ago. Pods are made by the ReplicaSet controller and a node of the cluster, endpoints likewise.
+//! [`onward`] says what has to become of an update that the peer left in the middle.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,14 +17,17 @@ use serde_json::{Value, json};
 
 use crate::stand::{Namespace, kind, text};
 
-/// Kinds in the order in which they are made: owners first. Others are made by the cluster itself, or,
-/// as finished Jobs, must not run again.
-const KINDS: [&str; 12] = [
+pub mod onward;
+
+/// Kinds in the order in which they are made: owners first. Others are made by the cluster itself;
+/// finished Jobs, which must not run again, are left out too.
+const KINDS: [&str; 13] = [
     "Deployment",
     "Rollout",
     "AnalysisRun",
     "Experiment",
     "ReplicaSet",
+    "Job",
     "ConfigMap",
     "Secret",
     "Service",
@@ -34,11 +38,17 @@ const KINDS: [&str; 12] = [
 ];
 /// So long ago the peer wrote its last status.
 const AGO: SignedDuration = SignedDuration::from_secs(30);
+/// The same after an abort, so that the delay after which its canary goes is not over soon.
+const AGO_ABORTED: SignedDuration = SignedDuration::ZERO;
 /// For pods to become ready.
 const READY: Duration = Duration::from_secs(120);
 
 /// The moments at which a controller that takes over has nothing to do.
 pub const AT_REST: [&str; 2] = ["1-rest", "4-promoted"];
+/// The moments at which an update is under way.
+pub const UNDER_WAY: [&str; 2] = ["2-mid", "5-mid-v3"];
+/// The moment at which an update was aborted.
+pub const ABORTED: &str = "3-aborted";
 
 /// The folders of records, one for each manifest.
 ///
@@ -72,6 +82,15 @@ pub fn recorded(case: &str, moment: &str) -> Result<Vec<Value>> {
     Ok(serde_json::from_value(items.context("no items")?)?)
 }
 
+/// The manifest that a case began with.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn manifest(case: &str) -> Result<String> {
+    let path = folder().join("manifests").join(format!("{case}.yaml"));
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
 /// Puts a record into the namespace and waits until its pods are as they were.
 ///
 /// # Errors
@@ -81,7 +100,10 @@ pub async fn load(space: &Namespace, mut objects: Vec<Value>, now: Timestamp) ->
     objects.retain(|object| {
         // A Deployment makes its ReplicaSets itself.
         let of_deployment = text(object, "/metadata/ownerReferences/0/kind") == "Deployment";
-        order(object).is_some() && !of_deployment
+        order(object).is_some() && !of_deployment && !is_over(object)
+    });
+    let aborted = objects.iter().any(|object| {
+        text(object, "/kind") == "Rollout" && object.pointer("/status/abort") == Some(&json!(true))
     });
     let created = |object: &Value| text(object, "/metadata/creationTimestamp").to_owned();
     objects.sort_by_key(|object| (order(object), created(object)));
@@ -97,11 +119,21 @@ pub async fn load(space: &Namespace, mut objects: Vec<Value>, now: Timestamp) ->
     } else {
         latest
     };
-    let shift = now.duration_since(latest) - AGO;
+    let ago = if aborted { AGO_ABORTED } else { AGO };
+    let shift = now.duration_since(latest) - ago;
     let shift = SignedDuration::from_secs(shift.as_secs());
     let mut uids = BTreeMap::new();
     for object in &mut objects {
         times(object, &mut |time| *time += shift);
+        if text(object, "/kind") == "Job" {
+            let owner = text(object, "/metadata/ownerReferences/0/uid").to_owned();
+            renew(object, &uids);
+            // Owner references are looked up by what was recorded.
+            if let Some(of) = object.pointer_mut("/metadata/ownerReferences/0/uid") {
+                *of = json!(owner);
+            }
+            strip_job(object);
+        }
         let uid = text(object, "/metadata/uid").to_owned();
         let made = make(space, object, &uids).await?;
         uids.insert(uid, text(&made, "/metadata/uid").to_owned());
@@ -141,6 +173,50 @@ fn times(value: &mut Value, each: &mut impl FnMut(&mut Timestamp)) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether this is a Job that has ended.
+fn is_over(object: &Value) -> bool {
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let ended = |one: &Value| ["Complete", "Failed"].contains(&text(one, "/type"));
+    text(object, "/kind") == "Job" && conditions.is_some_and(|all| all.iter().any(ended))
+}
+
+/// Puts new UIDs in the place of recorded ones, wherever they are part of a text.
+fn renew(value: &mut Value, uids: &BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|value| renew(value, uids)),
+        Value::Array(items) => items.iter_mut().for_each(|value| renew(value, uids)),
+        Value::String(text) => {
+            for (old, new) in uids {
+                if text.contains(old.as_str()) {
+                    *text = text.replace(old.as_str(), new);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// What the API server and the Job controller put into a Job themselves.
+fn strip_job(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    spec.remove("selector");
+    spec.remove("manualSelector");
+    let labels = spec
+        .get_mut("template")
+        .and_then(|template| template.pointer_mut("/metadata/labels"))
+        .and_then(Value::as_object_mut);
+    if let Some(labels) = labels {
+        labels.retain(|key, _| !key.ends_with("controller-uid") && !key.ends_with("job-name"));
+    }
+    if let Some(object) = object.as_object_mut() {
+        object.remove("status");
     }
 }
 
@@ -198,8 +274,18 @@ async fn make(
         let patch = json!({"spec": {"progressDeadlineSeconds": value}});
         space.patch(&of, name, &patch).await?;
     }
-    if text(recorded, "/kind") == "Rollout" {
-        space.patch_status(&of, name, &part("/status")).await?;
+    let mut status = part("/status");
+    match text(recorded, "/kind") {
+        "Rollout" => space.patch_status(&of, name, &status).await?,
+        // The Jobs of its measurements are named after its UID.
+        "AnalysisRun" => {
+            let old = text(recorded, "/metadata/uid").to_owned();
+            let new = text(&made, "/metadata/uid").to_owned();
+            renew(&mut status, &BTreeMap::from([(old, new)]));
+            let patch = json!({ "status": status });
+            space.patch(&of, name, &patch).await?;
+        }
+        _ => {}
     }
     Ok(made)
 }

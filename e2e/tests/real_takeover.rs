@@ -1,6 +1,6 @@
-//! Taking over from a running peer writes nothing, on a real control plane.
+//! Taking over from a running peer, on a real control plane.
 //!
-//! The same as `sim_takeover` for all records at once, each in a namespace of its own; writes are
+//! The same as `sim_takeover` for all records at once, each in a namespace of its own; writes at rest are
 //! counted by the API server. `SLUICE_SKIP_CONTROLPLANE=1` leaves it out.
 
 #![allow(
@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use sluice_controller::Config;
 use sluice_e2e::controlplane::{Options, User, left_out};
-use sluice_e2e::stand::{Controller, Stand, StandOptions};
-use sluice_e2e::takeover;
+use sluice_e2e::records::play::rollout;
+use sluice_e2e::stand::{Controller, Namespace, Stand, StandOptions, text};
+use sluice_e2e::takeover::{self, onward};
 use sluice_e2e::toolchain::{self, Cache};
 
 /// The controller's name in the audit log.
@@ -25,9 +26,13 @@ const USER: &str = "controller";
 const REST: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(120);
 
-async fn taken_over(moment: &str) {
+/// So long nothing may happen to what waits for somebody.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// A control plane with all records of a moment in it, a namespace each; none where it is left out.
+async fn loaded(moment: &str) -> Option<(Stand, Vec<(String, Namespace)>)> {
     if left_out() {
-        return;
+        return None;
     }
     let fetch = || toolchain::istio_crds(&Cache::from_env()?);
     let crds = tokio::task::spawn_blocking(fetch).await.unwrap().unwrap();
@@ -51,10 +56,17 @@ async fn taken_over(moment: &str) {
             takeover::load(&space, objects, jiff::Timestamp::now())
                 .await
                 .unwrap();
+            (case, space)
         });
     }
-    futures::future::join_all(loading).await;
+    let spaces = futures::future::join_all(loading).await;
+    Some((stand, spaces))
+}
 
+async fn taken_over(moment: &str) {
+    let Some((stand, _)) = loaded(moment).await else {
+        return;
+    };
     let mark = stand.plane.mark().unwrap();
     let client = stand.plane.client_for(USER).unwrap();
     let controller = Controller::start(Config::default(), client);
@@ -88,4 +100,54 @@ async fn rollouts_at_rest_are_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn promoted_rollouts_are_left_alone() {
     taken_over("4-promoted").await;
+}
+
+/// What waits for somebody stays as it is; then all go on at once.
+async fn go_on(moment: &str) {
+    let Some((stand, spaces)) = loaded(moment).await else {
+        return;
+    };
+    let mut standing = vec![];
+    for (_, space) in &spaces {
+        standing.push(onward::standing(space).await.unwrap());
+    }
+    let began = Instant::now();
+    let client = stand.plane.client_for(USER).unwrap();
+    let controller = Controller::start(Config::default(), client);
+    tokio::time::sleep(HOLD).await;
+    let going = spaces
+        .iter()
+        .zip(&standing)
+        .map(|((case, space), then)| async move {
+            let recorded = takeover::recorded(case, moment)?;
+            let (name, image) = rollout(&recorded)?;
+            let was = recorded.iter().find(|one| text(one, "/kind") == "Rollout");
+            onward::stands(space, case, moment, was.unwrap(), then).await?;
+            onward::finish(space, case, &name, &image).await
+        });
+    let ended = futures::future::join_all(going).await;
+    println!("{moment}: all went on within {:?}", began.elapsed());
+    controller.stop().await.unwrap();
+    stand.stop().await.unwrap();
+    let failures: Vec<String> = spaces
+        .iter()
+        .zip(ended)
+        .filter_map(|((case, _), ended)| Some(format!("{case}: {:#}", ended.err()?)))
+        .collect();
+    assert!(failures.is_empty(), "{moment}:\n{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_go_on_from_where_they_are() {
+    go_on("2-mid").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_updates_go_on_from_where_they_are() {
+    go_on("5-mid-v3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aborted_updates_stay_aborted_until_they_are_retried() {
+    go_on(takeover::ABORTED).await;
 }

@@ -1,7 +1,9 @@
-//! Taking over from a running peer writes nothing, on the simulated cluster in virtual time.
+//! Taking over from a running peer, on the simulated cluster in virtual time.
 //!
-//! The records of `fixtures/peer` at rest and after a promotion are loaded, the controller starts, and
-//! ten minutes pass.
+//! The records of `fixtures/peer` at rest and after a promotion are loaded, the controller starts, ten
+//! minutes pass, and nothing is written. In the middle of an update and after an abort everything stands
+//! as it stood until somebody promotes or retries; then each further step comes once, and the update ends
+//! well.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,8 +20,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sluice_controller::Config;
 use sluice_controller::clock::Clock;
-use sluice_e2e::stand::{Controller, Namespace};
-use sluice_e2e::takeover;
+use sluice_e2e::records::play::{Stage, rollout};
+use sluice_e2e::stand::{Controller, Namespace, text};
+use sluice_e2e::takeover::{self, onward};
 use sluice_sim::{Cluster, ClusterOptions, Kubelet, KubeletOptions};
 
 /// User agent of the controller under test.
@@ -102,4 +105,63 @@ async fn taking_over_writes_nothing() {
         }
     }
     assert!(found.is_empty(), "{found}");
+}
+
+/// Takes over at a moment at which the update is under way or aborted, and brings it to its end.
+async fn goes_on(case: &str, moment: &str) -> anyhow::Result<()> {
+    let stage = Stage::new(case).await?;
+    let recorded = takeover::recorded(case, moment)?;
+    let (name, image) = rollout(&recorded)?;
+    let then = recorded.iter().find(|one| text(one, "/kind") == "Rollout");
+    let then = then.cloned().unwrap_or_default();
+    takeover::load(&stage.space, recorded, stage.now()).await?;
+    let standing = onward::standing(&stage.space).await?;
+    let controller = stage.controller(AGENT);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    onward::stands(&stage.space, case, moment, &then, &standing).await?;
+    let writes = stage
+        .cluster
+        .requests()
+        .entries()
+        .into_iter()
+        .filter(|entry| {
+            // Nothing is written to say again what is there; what measures goes on measuring.
+            let measures = ["analysisruns", "jobs", "events", "leases"];
+            entry.user_agent.contains(AGENT)
+                && entry.verb.writes()
+                && !measures.contains(&entry.resource.as_str())
+        });
+    let writes: Vec<String> = writes
+        .map(|entry| format!("{:?} {} {}", entry.verb, entry.resource, entry.name))
+        .collect();
+    anyhow::ensure!(
+        writes.len() <= onward::touched(case, moment).len(),
+        "{writes:?}"
+    );
+    onward::finish(&stage.space, case, &name, &image).await?;
+    controller.stop().await?;
+    let broken = stage.violations();
+    anyhow::ensure!(broken.is_empty(), "{broken:?}");
+    Ok(())
+}
+
+/// INV-14, FLT-23: no step is repeated or skipped, nothing jumps.
+#[test]
+fn updates_go_on_from_where_they_are() {
+    let mut failures = String::new();
+    for case in takeover::cases().unwrap() {
+        for moment in takeover::UNDER_WAY.into_iter().chain([takeover::ABORTED]) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let result = runtime.block_on(goes_on(&case, moment));
+            runtime.shutdown_background();
+            if let Err(error) = result {
+                writeln!(failures, "{case}/{moment}: {error:#}").unwrap();
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
 }

@@ -74,8 +74,8 @@ impl Pass<'_> {
 
     /// Answers whether health was just lost.
     fn healthy(&self, next: &mut RolloutStatus) -> bool {
-        let stored = self.rollout.status.as_ref();
-        let paused = stored.is_some_and(|stored| super::is_paused(self.rollout, stored));
+        // The pass that ends a pause may end the update too: it is healthy at once.
+        let paused = super::is_paused(self.rollout, next);
         if !paused && progress::healthy(self.rollout, next) {
             self.set(
                 next,

@@ -234,6 +234,31 @@ fn health_lost_and_deadline() {
     );
 }
 
+/// API-56: the pass that ends a pause and the update with it makes the Rollout healthy; one that is
+/// held does not.
+#[test]
+fn health_after_a_pause() {
+    let held = sluice_crds::rollout::PauseCondition {
+        reason: PauseReason::CanaryPauseStep,
+        start_time: t0().into(),
+    };
+    let (seen, mut next) = seen(&web().status(|s| s.pause_conditions = vec![held]), 2, 2);
+    pass(&seen, None, 0, &mut next);
+    assert!(get(&next.conditions, kind::HEALTHY).is_none());
+    next.pause_conditions.clear();
+    next.conditions.clear();
+    pass(&seen, None, 0, &mut next);
+    assert_eq!(
+        told(&next.conditions),
+        [
+            "Healthy True RolloutHealthy",
+            "Progressing True NewReplicaSetAvailable",
+            "Available True AvailableReason",
+            "Completed True RolloutCompleted"
+        ]
+    );
+}
+
 /// CTL-130: progress moves the update time, not the transition.
 #[test]
 fn progress_moves_the_update_time() {

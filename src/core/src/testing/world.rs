@@ -455,6 +455,7 @@ impl World {
             Action::ScaleWorkload { replicas, .. } => {
                 if let Workload::Found(found) = &mut self.workload {
                     found.replicas = Some(*replicas);
+                    found.generation = found.generation.map(|generation| generation + 1);
                 }
                 true
             }

@@ -125,6 +125,11 @@ fn workload_reference_takes_over() {
         panic!()
     };
     assert_eq!(found.replicas, Some(0));
+    // API-29: noted as often as it changes.
+    let annotations = world.rollout.metadata.annotations.clone().unwrap();
+    assert_eq!(annotations[sluice_crds::keys::WORKLOAD_GENERATION], "2");
+    let status = world.rollout.status.as_ref().unwrap();
+    assert_eq!(status.workload_observed_generation, "2");
     world.workload = Workload::Unusable("deployments.apps \"shop/web\" not found".to_owned());
     expect![[r#"
 
