@@ -31,9 +31,17 @@ fn smallest<T: DeserializeOwned>(object: &Value, mut why: String) -> FieldError 
     let mut path = Vec::new();
     let mut part = object;
     'down: loop {
-        // A struct would read the items of a list as its members, one after the other.
-        if part.is_array() && T::deserialize(alone(&path, &json!({}))).is_ok() {
-            break;
+        let fits = |empty: &Value| T::deserialize(alone(&path, empty)).is_ok();
+        match part {
+            // A struct would read the items of a list as its members, one after the other.
+            Value::Array(_) if fits(&json!({})) => {
+                "expected an object".clone_into(&mut why);
+                break;
+            }
+            // The kind is wrong, not what is in it.
+            Value::Array(_) if !fits(&json!([])) => break,
+            Value::Object(_) if !fits(&json!({})) => break,
+            _ => {}
         }
         for (step, inner) in parts(part) {
             path.push(step);
@@ -124,7 +132,7 @@ mod tests {
             (
                 json!({ "spec": { "strategy": ["canary"] } }),
                 Some(
-                    "spec.strategy: Invalid value: [\"canary\"]: cannot be read (invalid type: sequence, expected ",
+                    "spec.strategy: Invalid value: [\"canary\"]: cannot be read (expected an object)",
                 ),
             ),
             (

@@ -94,7 +94,7 @@ fn ring_of(binary: &TestBinary) -> &'static str {
         ("sluice-e2e", target) if REAL_TARGETS.contains(&target) || target.starts_with("real_") => {
             REAL
         }
-        ("sluice-e2e", "pure_scenarios") => PURE,
+        ("sluice-e2e", target) if target.starts_with("pure_") => PURE,
         ("sluice-e2e" | "sluice-sim" | "sluice-controller" | "sluice-cli", _) => SIMULATION,
         _ => PURE,
     }

@@ -108,6 +108,9 @@ impl Pass<'_> {
         };
         status.last_transition_time = Some(self.now.into());
         if let Some(error) = error {
+            let message = format!("Failed to create new replica set \"{name}\": {error}");
+            self.events
+                .push(Event::warning("ReplicaSetCreateError", message));
             let name = &template.name;
             let message = format!("Failed to create ReplicaSet for template '{name}': {error}");
             self.fail(status, message);
@@ -244,6 +247,7 @@ impl Pass<'_> {
             }
         }
         let name = set.metadata.name.clone().unwrap_or_default();
+        let way = if desired > current { "up" } else { "down" };
         if let Some(error) = self.seen.refused.get(&format!("ReplicaSet/{name}")) {
             let of = &template.name;
             let message = format!(
@@ -251,12 +255,14 @@ impl Pass<'_> {
                  '{desired}': {error}"
             );
             if !completed(&status.status) {
+                let told = format!("Failed to scale {name} {way}: {error}");
+                self.events
+                    .push(Event::warning("ReplicaSetUpdateError", told));
                 self.fail(status, message);
             }
             return;
         }
         status.last_transition_time = Some(self.now.into());
-        let way = if desired > current { "up" } else { "down" };
         let message = format!("Scaled {way} ReplicaSet {name} from {current} to {desired}");
         self.patch(
             set,

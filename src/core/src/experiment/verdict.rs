@@ -193,3 +193,131 @@ impl Pass<'_> {
         conditions::set(&mut self.status.conditions, next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use sluice_crds::Experiment;
+    use sluice_crds::replica_set::ReplicaSetStatus;
+
+    use crate::event::EventType;
+    use crate::experiment::{ObservedExperiment, decide_experiment, objects};
+    use crate::testing::at;
+
+    fn experiment() -> Experiment {
+        serde_json::from_value(json!({
+            "metadata": { "name": "ab", "namespace": "shop", "uid": "u1" },
+            "spec": { "duration": "1m", "templates": [{
+                "name": "a",
+                "selector": { "matchLabels": { "app": "web" } },
+                "template": {
+                    "metadata": { "labels": { "app": "web" } },
+                    "spec": { "containers": [{ "name": "web", "image": "web:v1" }] },
+                },
+            }] },
+        }))
+        .unwrap()
+    }
+
+    /// API-69: a ReplicaSet that cannot be made, or sized, is told once, as a warning.
+    #[test]
+    fn refused_replica_sets_are_told() {
+        let told = |seen: &mut ObservedExperiment| {
+            let plan = decide_experiment(seen, at(0));
+            let mut next = (*seen.experiment).clone();
+            next.status = plan.status.map(|status| *status).or(next.status);
+            seen.experiment = Arc::new(next);
+            let warnings = plan.events.iter().filter(|e| e.kind == EventType::Warning);
+            let texts = warnings.map(|e| format!("{}: {}", e.reason, e.message));
+            texts.collect::<Vec<_>>()
+        };
+        let mut seen = ObservedExperiment {
+            experiment: Arc::new(experiment()),
+            ..ObservedExperiment::default()
+        };
+        seen.refused
+            .insert("ReplicaSet/ab-a".to_owned(), "quota".to_owned());
+        let made = told(&mut seen);
+        assert_eq!(
+            made[0],
+            "ReplicaSetCreateError: Failed to create new replica set \"ab-a\": quota"
+        );
+        assert!(made[1].starts_with("TemplateError: "), "{made:?}");
+        told(&mut seen);
+        assert_eq!(told(&mut seen), Vec::<String>::new(), "once");
+
+        let set = objects::replica_set(&experiment(), &experiment().spec.templates[0], None);
+        seen.experiment = Arc::new(experiment());
+        seen.replica_sets = vec![Arc::new(set)];
+        let sized = told(&mut seen);
+        assert_eq!(
+            sized[0],
+            "ReplicaSetUpdateError: Failed to scale ab-a up: quota"
+        );
+        told(&mut seen);
+        assert_eq!(told(&mut seen), Vec::<String>::new(), "once");
+    }
+
+    /// API-64: what the condition of an Experiment says, from its start to its end.
+    #[test]
+    fn conditions_of_a_life() {
+        let experiment = experiment();
+        let mut set = objects::replica_set(&experiment, &experiment.spec.templates[0], None);
+        set.spec.replicas = Some(1);
+        let mut seen = ObservedExperiment {
+            experiment: Arc::new(experiment),
+            ..ObservedExperiment::default()
+        };
+        let mut told = Vec::new();
+        let mut pass = |seen: &mut ObservedExperiment, second| {
+            let plan = decide_experiment(seen, at(second));
+            let mut next = (*seen.experiment).clone();
+            if let Some(status) = plan.status {
+                next.status = Some(*status);
+            }
+            let conditions = next.status.clone().unwrap_or_default().conditions;
+            seen.experiment = Arc::new(next);
+            let texts = conditions.iter().map(|c| {
+                let since = c.last_transition_time.timestamp().duration_since(at(0));
+                format!(
+                    "{} {} {}: {} ({} s)",
+                    c.r#type,
+                    c.status,
+                    c.reason,
+                    c.message,
+                    since.as_secs()
+                )
+            });
+            told.push(texts.collect::<Vec<_>>().join(", "));
+        };
+        pass(&mut seen, 0);
+        for (second, available) in [(1, 0), (2, 1), (3, 1), (4, 0), (5, 1)] {
+            set.status = Some(ReplicaSetStatus {
+                replicas: 1,
+                ready_replicas: available,
+                available_replicas: available,
+                ..ReplicaSetStatus::default()
+            });
+            seen.replica_sets = vec![Arc::new(set.clone())];
+            pass(&mut seen, second);
+        }
+        pass(&mut seen, 63);
+        let progressing =
+            "Progressing True ReplicaSetUpdated: Experiment \"ab\" is progressing. (0 s)";
+        assert_eq!(
+            told,
+            [
+                progressing,
+                progressing,
+                progressing,
+                "Progressing True NewReplicaSetAvailable: Experiment \"ab\" is running. (0 s)",
+                progressing,
+                progressing,
+                "Progressing False ExperimentCompleted: Experiment \"ab\" has successfully ran and \
+                 completed. (63 s)",
+            ]
+        );
+    }
+}
