@@ -120,10 +120,7 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     let ctx = pass.ctx;
     pass.next.observed_generation = ctx.generation().to_string();
     pass.next.workload_observed_generation = match ctx.spec().workload_ref {
-        Some(_) => ctx
-            .annotation(keys::WORKLOAD_GENERATION)
-            .unwrap_or_default()
-            .to_owned(),
+        Some(_) => ctx.workload_generation().unwrap_or_default(),
         None => String::new(),
     };
     let replicas_only = aborted.is_none() && pass.next.abort;

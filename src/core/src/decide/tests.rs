@@ -15,6 +15,7 @@ mod records;
 mod routed;
 mod rules;
 mod runs;
+mod takeover;
 
 /// A Rollout behind Istio, split by Services.
 fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
