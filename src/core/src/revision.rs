@@ -209,8 +209,7 @@ fn new_replica_set(ctx: &Context<'_>, name: &str, revision: i64) -> ReplicaSet {
     let hash = ctx.hashes.current();
     let stable = &ctx.persisted.stable_rs;
     let injected = metadata::of_new_set(ctx, stable);
-    let affinity = metadata::affinity(ctx, stable);
-    let template = ctx.template.with(|template| {
+    let template = metadata::spread(ctx, stable, hash).with(|template| {
         metadata::put(
             template,
             &["metadata", "labels", keys::POD_TEMPLATE_HASH],
@@ -223,9 +222,6 @@ fn new_replica_set(ctx: &Context<'_>, name: &str, revision: i64) -> ReplicaSet {
             for (key, value) in entries {
                 metadata::put(template, &["metadata", member, key], json!(value));
             }
-        }
-        if let Some(affinity) = affinity {
-            metadata::put(template, &["spec", "affinity"], affinity);
         }
     });
     let mut labels = ctx.template.labels();

@@ -9,6 +9,7 @@ mod analyses;
 mod blue_green;
 mod canary;
 mod experiments;
+mod injected;
 mod operations;
 mod properties;
 mod records;
