@@ -104,7 +104,7 @@ fn reset(pass: &mut Pass<'_, '_>) {
     pass.forget_abort = true;
     let count = pass.ctx.step_count();
     let next = &mut pass.next;
-    next.restarted_at = pass.ctx.spec().restart_at.or(next.restarted_at);
+    next.restarted_at = pass.ctx.spec().restart_at;
     next.promote_full = false;
     next.current_step_hash = pass.ctx.hashes.steps().to_owned();
     next.canary.step_plugin_statuses.clear();
