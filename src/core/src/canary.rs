@@ -5,7 +5,7 @@ use crate::decide::view::{Deadline, Set};
 use crate::event::Event;
 use crate::replicas::{Shortfall, basic, routed};
 use crate::rollout_status as status;
-use crate::step::{self, Step};
+use crate::step::Step;
 use crate::why::{Reason, Why};
 use crate::{
     abort, analysis, experiments, history, metadata, pause, restart, revision, routing, services,
@@ -439,7 +439,7 @@ fn complete_step(pass: &mut Pass<'_, '_>) {
     let written = usize::try_from(index.unwrap_or(0))
         .ok()
         .and_then(|i| pass.ctx.canary()?.steps.get(i))
-        .map(step::text)
+        .map(ToString::to_string)
         .unwrap_or_default();
     let total = pass.ctx.step_count();
     pass.next.current_step_index = Some(position);
