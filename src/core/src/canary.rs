@@ -477,16 +477,22 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
         },
         Step::Analysis(_) => analysis::step_passed(pass),
         Step::Experiment(_) => experiments::step_passed(pass),
-        // On the first revision such routes are not set at all (TRF-8).
         Step::SetHeaderRoute(_) | Step::SetMirrorRoute(_) => {
-            let first = pass
-                .revision()
-                .parse::<i64>()
-                .is_ok_and(|revision| revision <= 1);
-            first || pass.route_applied
+            pass.route_applied || no_route_possible(pass)
         }
         Step::Plugin(_) | Step::Empty => false,
     }
+}
+
+/// On the first revision routes of their own are not set at all (TRF-8), and where the steps want no
+/// pods yet there is nothing that they could lead to: the step is over without (SE-16).
+fn no_route_possible(pass: &Pass<'_, '_>) -> bool {
+    let first = pass
+        .revision()
+        .parse::<i64>()
+        .is_ok_and(|revision| revision <= 1);
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    first || routed::counts(&pass.routed(just_set)).canary == 0
 }
 
 /// A step that a plugin would carry out: said, and waited for.

@@ -8,6 +8,7 @@ use crate::testing::world::World;
 mod analyses;
 mod blue_green;
 mod canary;
+mod edits;
 mod experiments;
 mod injected;
 mod operations;
