@@ -31,11 +31,8 @@ impl RawPodTemplate {
             if let Some(preferred) = &rules.preferred_during_scheduling_ignored_during_execution {
                 let term = json!({ "weight": preferred.weight, "podAffinityTerm": term });
                 append(target, PREFERRED, term);
-            } else if rules
-                .required_during_scheduling_ignored_during_execution
-                .is_some()
-            {
-                append(target, REQUIRED, term);
+            } else {
+                append(target, REQUIRED, term); // also where neither is written, as the peer does
             }
         })
     }

@@ -383,6 +383,8 @@ impl Pass<'_> {
         match scaled.await {
             Ok(wrote) => self.wrote |= wrote,
             Err(error) if is_fenced(&error) => return Err(Stop::Fenced),
+            // Somebody else sized it meanwhile; the status must not say that this is done.
+            Err(error) if is_status(&error, 409) => return Err(Stop::Conflict),
             Err(error) => tracing::warn!(workload = name, %error, "cannot scale the workload"),
         }
         Ok(())

@@ -60,7 +60,7 @@ fn reset(pass: &mut Pass<'_, '_>) -> Flow {
     selectors(pass);
     pass.pauses.clear();
     pass.forget_abort = true;
-    pass.next.restarted_at = pass.ctx.spec().restart_at.or(pass.next.restarted_at);
+    pass.next.restarted_at = pass.ctx.spec().restart_at;
     pass.next.promote_full = false;
     status::finish(pass)
 }

@@ -5,7 +5,7 @@ use crate::decide::view::{Deadline, Set};
 use crate::event::Event;
 use crate::replicas::{Shortfall, basic, routed};
 use crate::rollout_status as status;
-use crate::step::{self, Step};
+use crate::step::Step;
 use crate::why::{Reason, Why};
 use crate::{
     abort, analysis, experiments, history, metadata, pause, restart, revision, routing, services,
@@ -104,7 +104,7 @@ fn reset(pass: &mut Pass<'_, '_>) {
     pass.forget_abort = true;
     let count = pass.ctx.step_count();
     let next = &mut pass.next;
-    next.restarted_at = pass.ctx.spec().restart_at.or(next.restarted_at);
+    next.restarted_at = pass.ctx.spec().restart_at;
     next.promote_full = false;
     next.current_step_hash = pass.ctx.hashes.steps().to_owned();
     next.canary.step_plugin_statuses.clear();
@@ -439,7 +439,7 @@ fn complete_step(pass: &mut Pass<'_, '_>) {
     let written = usize::try_from(index.unwrap_or(0))
         .ok()
         .and_then(|i| pass.ctx.canary()?.steps.get(i))
-        .map(step::text)
+        .map(ToString::to_string)
         .unwrap_or_default();
     let total = pass.ctx.step_count();
     pass.next.current_step_index = Some(position);
@@ -477,16 +477,22 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
         },
         Step::Analysis(_) => analysis::step_passed(pass),
         Step::Experiment(_) => experiments::step_passed(pass),
-        // On the first revision such routes are not set at all (TRF-8).
         Step::SetHeaderRoute(_) | Step::SetMirrorRoute(_) => {
-            let first = pass
-                .revision()
-                .parse::<i64>()
-                .is_ok_and(|revision| revision <= 1);
-            first || pass.route_applied
+            pass.route_applied || no_route_possible(pass)
         }
         Step::Plugin(_) | Step::Empty => false,
     }
+}
+
+/// On the first revision routes of their own are not set at all (TRF-8), and where the steps want no
+/// pods yet there is nothing that they could lead to: the step is over without (SE-16).
+fn no_route_possible(pass: &Pass<'_, '_>) -> bool {
+    let first = pass
+        .revision()
+        .parse::<i64>()
+        .is_ok_and(|revision| revision <= 1);
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    first || routed::counts(&pass.routed(just_set)).canary == 0
 }
 
 /// A step that a plugin would carry out: said, and waited for.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use sluice_crds::keys;
 use sluice_crds::rollout::{AntiAffinity, PodTemplateMetadata};
+use sluice_crds::{RawPodTemplate, keys};
 
 use crate::decide::context::{Context, Strategy};
 use crate::decide::pass::Pass;
@@ -33,10 +33,16 @@ pub(crate) fn put(root: &mut Map<String, Value>, path: &[&str], value: Value) {
 /// Annotations of the Rollout that its ReplicaSets carry too (API-40).
 pub(crate) fn copied_annotations(ctx: &Context<'_>) -> BTreeMap<String, String> {
     let annotations = ctx.rollout.metadata.annotations.iter().flatten();
-    annotations
+    let mut copied: BTreeMap<String, String> = annotations
         .filter(|(key, _)| !keys::NOT_COPIED.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+        .collect();
+    if ctx.spec().workload_ref.is_some()
+        && let Some(generation) = ctx.workload_generation()
+    {
+        copied.insert(keys::WORKLOAD_GENERATION.to_owned(), generation);
+    }
+    copied
 }
 
 /// Metadata by role: of the version that serves, and of the one on trial.
@@ -263,87 +269,48 @@ fn anti_affinity<'a>(ctx: &Context<'a>) -> Option<&'a AntiAffinity> {
     }
 }
 
-/// `spec.affinity` of the new ReplicaSet: the user's, with a term that keeps its pods off the nodes
-/// of the stable ones; `None` while there is nothing to keep off (CTL-150).
-pub(crate) fn affinity(ctx: &Context<'_>, stable: &str) -> Option<Value> {
-    let rule = anti_affinity(ctx)?;
-    if stable.is_empty() || stable == ctx.hashes.current() {
-        return None;
+/// The template of the new ReplicaSet, whose own hash is `own`: the user's, with a term that keeps
+/// its pods off the nodes of the stable ones while there are any (CTL-150).
+pub(crate) fn spread(ctx: &Context<'_>, stable: &str, own: &str) -> RawPodTemplate {
+    match anti_affinity(ctx).filter(|_| !stable.is_empty() && stable != own) {
+        Some(rules) => ctx
+            .template
+            .with_anti_affinity(rules, ctx.namespace(), stable),
+        None => ctx.template.clone(),
     }
-    let term = json!({
-        "labelSelector": {
-            "matchExpressions": [
-                { "key": keys::POD_TEMPLATE_HASH, "operator": "In", "values": [stable] }
-            ]
-        },
-        "namespaces": [ctx.namespace()],
-        "topologyKey": keys::HOSTNAME_TOPOLOGY,
-    });
-    let template = ctx.template.value();
-    let mut affinity = match template.pointer("/spec/affinity") {
-        Some(Value::Object(map)) => map.clone(),
-        Some(_) | None => Map::new(),
-    };
-    let (list, entry) = match &rule.preferred_during_scheduling_ignored_during_execution {
-        Some(preferred) => (
-            "preferredDuringSchedulingIgnoredDuringExecution",
-            json!({ "weight": preferred.weight, "podAffinityTerm": term }),
-        ),
-        None => ("requiredDuringSchedulingIgnoredDuringExecution", term),
-    };
-    let own = affinity
-        .get("podAntiAffinity")
-        .and_then(|rules| rules.get(list));
-    let mut terms = own.and_then(Value::as_array).cloned().unwrap_or_default();
-    terms.push(entry);
-    put(
-        &mut affinity,
-        &["podAntiAffinity", list],
-        Value::Array(terms),
-    );
-    Some(Value::Object(affinity))
 }
 
-/// Rewrites the injected term where it names a version that is no longer stable (CTL-24).
+/// Rewrites the injected term where it names a version that is no longer stable; once its own
+/// version is, there is nothing left to keep off (CTL-24, CTL-150).
 pub(crate) fn sync_affinity(ctx: &Context<'_>, set: &mut Set, stable: &str) {
-    if anti_affinity(ctx).is_none() || stable.is_empty() || stable == set.hash {
+    set.template_patch.remove("spec");
+    if anti_affinity(ctx).is_none() || stable.is_empty() {
         return;
     }
-    let live = set.object.spec.template.as_str();
-    let value: Value = match serde_json::from_str(live) {
-        Ok(value) => value,
-        Err(_) => return,
+    let live = &set.object.spec.template;
+    if live
+        .anti_affinity_hash()
+        .is_none_or(|named| named == stable)
+    {
+        return;
+    }
+    let affinity = |template: &RawPodTemplate| {
+        let value = template.value();
+        value.pointer("/spec/affinity").cloned().unwrap_or_default()
     };
-    let Some(named) = injected_value(&value) else {
-        return;
-    };
-    if named == stable {
-        return;
-    }
-    if let Some(affinity) = affinity(ctx, stable) {
-        set.template_patch
-            .insert("spec".to_owned(), json!({ "affinity": affinity }));
-    }
+    let patch = becoming(&affinity(live), affinity(&spread(ctx, stable, &set.hash)));
+    set.template_patch
+        .insert("spec".to_owned(), json!({ "affinity": patch }));
 }
 
-/// The hash that the injected term of a template names.
-fn injected_value(template: &Value) -> Option<&str> {
-    let rules = template.pointer("/spec/affinity/podAntiAffinity")?;
-    let required = rules.get("requiredDuringSchedulingIgnoredDuringExecution");
-    let preferred = rules.get("preferredDuringSchedulingIgnoredDuringExecution");
-    let plain = required.and_then(Value::as_array).into_iter().flatten();
-    let weighted = preferred
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.get("podAffinityTerm"));
-    plain.chain(weighted).find_map(|term| {
-        let expressions = term
-            .pointer("/labelSelector/matchExpressions")?
-            .as_array()?;
-        let ours = expressions
-            .iter()
-            .find(|e| e.get("key").and_then(Value::as_str) == Some(keys::POD_TEMPLATE_HASH))?;
-        ours.get("values")?.get(0)?.as_str()
-    })
+/// The merge patch that makes `wanted` of `live`.
+fn becoming(live: &Value, wanted: Value) -> Value {
+    let (Value::Object(live), Value::Object(mut wanted)) = (live, wanted.clone()) else {
+        return wanted;
+    };
+    for (key, old) in live {
+        let new = wanted.remove(key).unwrap_or_default();
+        wanted.insert(key.clone(), becoming(old, new));
+    }
+    Value::Object(wanted)
 }

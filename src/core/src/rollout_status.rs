@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::phase;
 use crate::revision;
 use crate::step::Step;
-use sluice_crds::keys;
+use crate::workload;
 
 /// Seconds between looks at a Rollout whose progress deadline is over.
 const STUCK_RETRY: i64 = 30;
@@ -120,10 +120,7 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     let ctx = pass.ctx;
     pass.next.observed_generation = ctx.generation().to_string();
     pass.next.workload_observed_generation = match ctx.spec().workload_ref {
-        Some(_) => ctx
-            .annotation(keys::WORKLOAD_GENERATION)
-            .unwrap_or_default()
-            .to_owned(),
+        Some(_) => ctx.workload_generation().unwrap_or_default(),
         None => String::new(),
     };
     let replicas_only = aborted.is_none() && pass.next.abort;
@@ -145,6 +142,7 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     let view = phase::of(ctx.spec(), &next);
     next.phase = view.phase;
     next.message = view.message;
+    workload::first_health(pass, &next.phase);
     let facts = facts(pass, &next);
     let (duration, ended) = duration::track(pass.read().duration.as_ref(), facts, &next, now);
     next.duration = duration;

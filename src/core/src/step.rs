@@ -1,7 +1,5 @@
 //! Steps of a canary: what users wrote, turned into one choice per step.
 
-use sluice_crds::IntOrString;
-use sluice_crds::duration::GoDuration;
 use sluice_crds::rollout::{
     CanaryStep, PluginStep, RolloutAnalysis, RolloutExperimentStep, RolloutPause, SetCanaryScale,
     SetHeaderRoute, SetMirrorRoute,
@@ -44,10 +42,9 @@ pub enum Hold {
 
 impl Hold {
     fn of(pause: &RolloutPause) -> Self {
-        match &pause.duration {
-            None => Self::UntilPromoted,
-            Some(duration) => Self::Seconds(seconds(duration)),
-        }
+        pause
+            .seconds()
+            .map_or(Self::UntilPromoted, |seconds| Self::Seconds(seconds.into()))
     }
 }
 
@@ -87,123 +84,50 @@ pub fn size(step: &CanaryStep) -> StepSize {
     }
 }
 
-/// The step in the words of `RolloutStepCompleted` events (API-18).
-#[must_use]
-pub fn text(step: &CanaryStep) -> String {
-    if let Some(weight) = step.set_weight {
-        return format!("setWeight: {weight}");
-    }
-    if let Some(pause) = &step.pause {
-        return match &pause.duration {
-            None => "pause".to_owned(),
-            Some(IntOrString::Int(seconds)) => format!("pause: {seconds}"),
-            Some(IntOrString::String(duration)) => format!("pause: {duration}"),
-        };
-    }
-    if step.experiment.is_some() {
-        return "experiment".to_owned();
-    }
-    if step.analysis.is_some() {
-        return "analysis".to_owned();
-    }
-    if let Some(scale) = &step.set_canary_scale {
-        if let Some(weight) = scale.weight {
-            return format!("setCanaryScale{{weight: {weight}}}");
-        }
-        if scale.match_traffic_weight {
-            return "setCanaryScale{matchTrafficWeight: true}".to_owned();
-        }
-        return format!(
-            "setCanaryScale{{replicas: {}}}",
-            scale.replicas.unwrap_or_default()
-        );
-    }
-    if let Some(plugin) = &step.plugin {
-        return format!("plugin: {}", plugin.name);
-    }
-    if let Some(route) = &step.set_header_route {
-        return format!("setHeaderRoute: {}", route.name);
-    }
-    if let Some(route) = &step.set_mirror_route {
-        return format!("setMirrorRoute: {}", route.name);
-    }
-    "invalid".to_owned()
-}
-
-/// Seconds of a pause: a number or digits are seconds, anything else a Go duration cut to whole
-/// seconds, -1 what is neither (API-17).
-fn seconds(duration: &IntOrString) -> i64 {
-    match duration {
-        IntOrString::Int(seconds) => i64::from(*seconds),
-        IntOrString::String(text) => text
-            .parse::<i64>()
-            .ok()
-            .or_else(|| text.parse::<GoDuration>().ok().map(GoDuration::as_secs))
-            .filter(|seconds| i32::try_from(*seconds).is_ok())
-            .unwrap_or(-1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn step(json: serde_json::Value) -> CanaryStep {
-        serde_json::from_value(json).unwrap()
-    }
-
-    /// API-17, API-18
+    /// CTL-90, TRF-14: the first member in this order decides; API-17: pauses.
     #[test]
-    fn steps_are_read_and_named() {
-        for (json, name, hold) in [
-            (serde_json::json!({"setWeight": 10}), "setWeight: 10", None),
-            (
-                serde_json::json!({"pause": {}}),
-                "pause",
-                Some(Hold::UntilPromoted),
-            ),
-            (
-                serde_json::json!({"pause": {"duration": 60}}),
-                "pause: 60",
-                Some(Hold::Seconds(60)),
-            ),
-            (
-                serde_json::json!({"pause": {"duration": "90"}}),
-                "pause: 90",
-                Some(Hold::Seconds(90)),
-            ),
-            (
-                serde_json::json!({"pause": {"duration": "1m30s"}}),
-                "pause: 1m30s",
-                Some(Hold::Seconds(90)),
-            ),
-            (
-                serde_json::json!({"pause": {"duration": "soon"}}),
-                "pause: soon",
-                Some(Hold::Seconds(-1)),
-            ),
-            (
-                serde_json::json!({"setCanaryScale": {"replicas": 3}}),
-                "setCanaryScale{replicas: 3}",
-                None,
-            ),
-            (
-                serde_json::json!({"setCanaryScale": {"matchTrafficWeight": true}}),
-                "setCanaryScale{matchTrafficWeight: true}",
-                None,
-            ),
-            (
-                serde_json::json!({"plugin": {"name": "o/p"}}),
-                "plugin: o/p",
-                None,
-            ),
-            (serde_json::json!({}), "invalid", None),
-        ] {
-            let step = step(json);
-            assert_eq!(text(&step), name);
-            if let Some(hold) = hold {
-                assert_eq!(Step::from(&step), Step::Pause(hold));
-            }
+    fn one_member_decides() {
+        let mut members = vec![
+            ("pause", json!({ "duration": "1m30s" })),
+            ("setCanaryScale", json!({ "replicas": 3 })),
+            ("setWeight", json!(10)),
+            ("experiment", json!({ "templates": [] })),
+            ("analysis", json!({})),
+            ("setHeaderRoute", json!({ "name": "h" })),
+            ("setMirrorRoute", json!({ "name": "m" })),
+            ("plugin", json!({ "name": "o/p" })),
+        ];
+        let mut chosen = Vec::new();
+        while !members.is_empty() {
+            let step: serde_json::Map<_, _> = members
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            let step: CanaryStep = serde_json::from_value(step.into()).unwrap();
+            chosen.push(match Step::from(&step) {
+                Step::Pause(hold) => format!("{hold:?}"),
+                Step::SetCanaryScale(_) => "scale".to_owned(),
+                Step::SetWeight(weight) => format!("weight {weight}"),
+                Step::Experiment(_) => "experiment".to_owned(),
+                Step::Analysis(_) => "analysis".to_owned(),
+                Step::SetHeaderRoute(route) => route.name.clone(),
+                Step::SetMirrorRoute(route) => route.name.clone(),
+                Step::Plugin(plugin) => plugin.name.clone(),
+                Step::Empty => "empty".to_owned(),
+            });
+            members.remove(0);
         }
+        assert_eq!(
+            chosen.join(", "),
+            "Seconds(90), scale, weight 10, experiment, analysis, h, m, o/p"
+        );
+        assert_eq!(Step::from(&CanaryStep::default()), Step::Empty);
+        let pause: CanaryStep = serde_json::from_value(json!({ "pause": {} })).unwrap();
+        assert_eq!(Step::from(&pause), Step::Pause(Hold::UntilPromoted));
     }
 }

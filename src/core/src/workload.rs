@@ -2,9 +2,13 @@
 
 use sluice_crds::rollout::RolloutPhase;
 
+use crate::conditions::{self, kind};
 use crate::decide::pass::Pass;
 use crate::observed::Workload;
 use crate::plan::Action;
+
+/// First revision that a Deployment hands over to.
+const FIRST: &str = "1";
 
 /// `onsuccess`: once the first revision is stable and healthy, the Deployment goes to 0.
 pub(crate) fn on_success(pass: &mut Pass<'_, '_>) {
@@ -30,17 +34,31 @@ pub(crate) fn progressively(pass: &mut Pass<'_, '_>, new: usize, resized: bool) 
     }
 }
 
-/// `scaleDown` of a Deployment that the first revision takes over from; empty otherwise.
+/// The Rollout is healthy for the first time, but not with its first revision: the Deployment goes
+/// to 0 all the same, and stays as it is from then on (SE-26).
+pub(crate) fn first_health(pass: &mut Pass<'_, '_>, phase: &RolloutPhase) {
+    let late = *phase == RolloutPhase::Healthy && never_healthy(pass) && pass.revision() != FIRST;
+    if late && matches!(mode(pass), "onsuccess" | "progressively") {
+        scale(pass, 0);
+    }
+}
+
+/// `scaleDown` of a Deployment that is still to be taken over from; empty otherwise.
 fn mode<'a>(pass: &Pass<'_, 'a>) -> &'a str {
     let Some(reference) = &pass.ctx.spec().workload_ref else {
         return "";
     };
-    let first = pass.revision() == "1";
-    if first && reference.kind == "Deployment" {
+    let pending = pass.revision() == FIRST || never_healthy(pass);
+    if pending && reference.kind == "Deployment" {
         &reference.scale_down
     } else {
         ""
     }
+}
+
+/// Health is only ever spoken of once it was reached.
+fn never_healthy(pass: &Pass<'_, '_>) -> bool {
+    !healthy(pass) && conditions::get(&pass.ctx.persisted.conditions, kind::HEALTHY).is_none()
 }
 
 fn healthy(pass: &Pass<'_, '_>) -> bool {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sluice_core::step;
 use sluice_core::view::{Health, Node, RolloutView};
 use sluice_core::why::Why;
 use sluice_crds::analysis::AnalysisPhase;
@@ -268,7 +267,7 @@ fn steps(rollout: &Rollout, status: &RolloutStatus, sets: &Sets) -> Vec<Step> {
     let steps = rollout.spec.steps().iter().enumerate();
     steps
         .map(|(index, one)| Step {
-            text: step::text(one),
+            text: one.to_string(),
             mark: mark(index, current),
         })
         .collect()

@@ -8,13 +8,19 @@ use crate::testing::world::World;
 mod analyses;
 mod blue_green;
 mod canary;
+mod delays;
+mod edits;
 mod experiments;
+mod injected;
 mod operations;
+mod progress;
 mod properties;
 mod records;
+mod replica_sets;
 mod routed;
 mod rules;
 mod runs;
+mod takeover;
 
 /// A Rollout behind Istio, split by Services.
 fn istio(rollout: RolloutBuilder) -> RolloutBuilder {

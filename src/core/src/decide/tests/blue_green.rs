@@ -2,9 +2,12 @@
 
 use expect_test::expect;
 
+use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::rollout::BlueGreenStrategy;
+
 use super::{deployed, traced};
 use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, rollout};
+use crate::testing::{RolloutBuilder, at, rollout};
 
 fn manual() -> RolloutBuilder {
     rollout("web")
@@ -88,4 +91,232 @@ fn aborted_and_promoted_in_full() {
         RolloutCompleted Rollout completed update to revision 2 (84c5f745db): Full promotion requested
         step - pods 3/0+3 Healthy
         waits: ScaleDownDelay ReplicaSet/web-5dfb79b7ff is kept for its scale-down delay"#]].assert_eq(&traced(&mut world));
+}
+
+fn plain() -> RolloutBuilder {
+    rollout("web").replicas(3).blue_green("active", "preview")
+}
+
+fn strategy(
+    rollout: RolloutBuilder,
+    change: impl FnOnce(&mut BlueGreenStrategy),
+) -> RolloutBuilder {
+    rollout.with(|r| change(r.spec.strategy.blue_green.as_mut().unwrap()))
+}
+
+/// Hashes behind the active and the preview Service.
+fn selected(world: &World) -> (String, String) {
+    let of = |name: &str| world.services[name].pod_hash().to_owned();
+    (of("active"), of("preview"))
+}
+
+/// CTL-115, CTL-116, CTL-160: promoted by itself strictly after its time, or earlier by hand.
+#[test]
+fn promoted_by_the_clock() {
+    let timed = || strategy(plain(), |spec| spec.auto_promotion_seconds = 20);
+    let mut world = deployed(timed());
+    world.set_image("web:v2");
+    let plan = world.settle();
+    assert_eq!(world.line(), "step - pods 3/3 Paused: BlueGreenPause");
+    assert!(plan.wake > Some(at(20)) && plan.wake < Some(at(21)));
+    world.after(20);
+    assert_eq!(
+        world.now_status().phase.as_str(),
+        "Paused",
+        "not at the moment itself"
+    );
+    world.after(1);
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+    assert!(!world.now_status().controller_pause);
+
+    let mut world = deployed(timed());
+    world.set_image("web:v2");
+    world.settle();
+    world.advance(5);
+    world.promote();
+    world.settle();
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-113, CTL-117, CTL-118: the preview is switched at once, the active Service not before every
+/// pod is there; without a pause nothing else is waited for.
+#[test]
+fn active_waits_for_all_pods() {
+    let mut world = deployed(plain());
+    let (v1, _) = selected(&world);
+    world.advance(10);
+    world.startup = 10;
+    world.set_image("web:v2");
+    world.settle();
+    let v2 = world.now_status().current_pod_hash;
+    assert_eq!(selected(&world), (v1.clone(), v2.clone()));
+    for set in world
+        .sets
+        .values_mut()
+        .filter(|set| set.pod_hash() == Some(&v2))
+    {
+        set.status.get_or_insert_default().available_replicas = 2;
+    }
+    world.step();
+    assert_eq!(selected(&world).0, v1, "two of three");
+    world.after(11);
+    assert_eq!(selected(&world), (v2.clone(), v2));
+    assert_eq!(world.now_status().phase.as_str(), "Healthy");
+}
+
+/// CTL-117, CTL-138: `spec.paused` holds both Services, not the sizes.
+#[test]
+fn paused_by_hand() {
+    let mut world = deployed(plain());
+    let (v1, _) = selected(&world);
+    world.edit(|r| r.spec.paused = true);
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(selected(&world), (v1.clone(), v1));
+    expect!["step - pods 3/3 Paused: manually paused"].assert_eq(&world.line());
+    world.edit(|r| r.spec.paused = false);
+    world.settle();
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-111, CTL-112: with `previewReplicaCount` all pods come after the pause, and stay asked for
+/// when one of them is lost; a new template starts over with the preview.
+#[test]
+fn the_checkpoint_is_kept() {
+    let mut world = deployed(manual());
+    world.set_image("web:v2");
+    world.settle();
+    assert!(!world.now_status().blue_green.scale_up_preview_check_point);
+    world.advance(10);
+    world.startup = 10;
+    world.promote();
+    world.settle();
+    assert_eq!(world.size_text(), "3/3");
+    assert!(world.now_status().blue_green.scale_up_preview_check_point);
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(
+        world.size_text(),
+        "2/3+3",
+        "the one before is released with its delay"
+    );
+    assert!(!world.now_status().blue_green.scale_up_preview_check_point);
+    world.after(31);
+    assert_eq!(world.line(), "step - pods 2/3 Paused: BlueGreenPause");
+}
+
+/// CTL-94, CTL-114: back to a version within its scale-down delay there is neither pause nor wait.
+#[test]
+fn back_within_the_delay_is_fast() {
+    let mut world = deployed(strategy(plain(), |spec| {
+        spec.auto_promotion_enabled = Some(false);
+    }));
+    world.advance(60);
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    world.told();
+    world.advance(10);
+    world.set_image("web:v1");
+    expect![[r#"
+        RolloutUpdated Rollout updated to revision 3
+        SwitchService Switched selector for service 'preview' from '84c5f745db' to '5dfb79b7ff'
+        SwitchService Switched selector for service 'active' from '84c5f745db' to '5dfb79b7ff'
+        RolloutNotCompleted Rollout not completed, started update to revision 3 (5dfb79b7ff)
+        RolloutCompleted Rollout completed update to revision 3 (5dfb79b7ff): Fast rollback
+        step - pods 3/0+3 Healthy
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay"#]]
+    .assert_eq(&traced(&mut world));
+    // After the delay it is an update like any other.
+    world.after(60);
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(world.line(), "step - pods 3/3 Paused: BlueGreenPause");
+}
+
+/// CTL-117, CTL-122, SE-5: aborted after the switch, the active Service goes back; the new version
+/// is kept for the delay from then on.
+#[test]
+fn aborted_after_the_switch() {
+    let mut world = deployed(strategy(plain(), |spec| {
+        let analysis = serde_json::json!({ "templates": [{ "templateName": "errors" }] });
+        spec.post_promotion_analysis = Some(serde_json::from_value(analysis).unwrap());
+    }));
+    let (v1, _) = selected(&world);
+    world.set_image("web:v2");
+    world.settle();
+    assert_ne!(selected(&world).0, v1);
+    world.told();
+    world.broken.insert("web:v2".to_owned());
+    world.abort();
+    expect![[r#"
+        SwitchService Switched selector for service 'active' from '84c5f745db' to '5dfb79b7ff'
+        RolloutAborted Rollout aborted update to revision 2
+        step - pods 3/3 Degraded: RolloutAborted: Rollout aborted update to revision 2
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept up after the abort
+        waits: Aborted Rollout/web the update to revision 2 is aborted"#]]
+    .assert_eq(&traced(&mut world));
+    assert_eq!(selected(&world).0, v1);
+    world.after(31);
+    assert_eq!(world.size_text(), "0/3");
+}
+
+/// CTL-110: while the promotion is still being proved, old versions stay, unless the delay is the
+/// user's own.
+#[test]
+fn old_versions_stay_until_proved() {
+    let sizes = |delay: Option<i32>| {
+        let mut world = deployed(strategy(plain(), |spec| {
+            let analysis = serde_json::json!({ "templates": [{ "templateName": "errors" }] });
+            spec.post_promotion_analysis = Some(serde_json::from_value(analysis).unwrap());
+            spec.scale_down_delay_seconds = delay;
+        }));
+        world.set_image("web:v2");
+        world.settle();
+        world.set_image("web:v3");
+        world.settle();
+        let before = world.size_text();
+        world.after(100);
+        let during = world.size_text();
+        for run in world.runs.keys().cloned().collect::<Vec<_>>() {
+            world.end_run(&run, AnalysisPhase::Successful, "");
+        }
+        world.settle();
+        world.after(100);
+        format!("{before} {during} {}", world.size_text())
+    };
+    assert_eq!(sizes(None), "3/3+3 3/3+3 3/0");
+    assert_eq!(sizes(Some(30)), "3/3+3 3/3 3/0");
+}
+
+/// CTL-120, SE-7: an active Service that lost its hash gets the stable one back, not the new one.
+#[test]
+fn a_lost_selector_is_restored() {
+    let mut world = deployed(strategy(plain(), |spec| {
+        spec.auto_promotion_enabled = Some(false);
+    }));
+    let (v1, _) = selected(&world);
+    world.set_image("web:v2");
+    world.settle();
+    world.services.get_mut("active").unwrap().selector.clear();
+    world.settle();
+    assert_eq!(selected(&world).0, v1);
+    assert_eq!(world.line(), "step - pods 3/3 Paused: BlueGreenPause");
+}
+
+/// CTL-152, CTL-151: a Service that is right but unmarked is marked, without an event.
+#[test]
+fn an_unmarked_service_is_marked() {
+    let mut world = deployed(plain());
+    world.services.get_mut("active").unwrap().managed_by = None;
+    let plan = world.step();
+    let actions: Vec<String> = plan
+        .actions
+        .iter()
+        .map(|p| format!("{:?}", p.action))
+        .collect();
+    expect![[r#"PatchService { name: "active", patch: Object {"metadata": Object {"annotations": Object {"argo-rollouts.argoproj.io/managed-by-rollouts": String("web")}}} }"#]].assert_eq(&actions.join("\n"));
+    assert!(plan.actions[0].events.is_empty());
+    assert_eq!(world.services["active"].managed_by.as_deref(), Some("web"));
 }
