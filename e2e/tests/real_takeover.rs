@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use sluice_controller::Config;
-use sluice_e2e::controlplane::{Options, User, left_out};
+use sluice_e2e::controlplane::{Mark, Options, Request, User, left_out};
 use sluice_e2e::records::play::rollout;
 use sluice_e2e::stand::{Controller, Namespace, Stand, StandOptions, text};
 use sluice_e2e::takeover::{self, onward};
@@ -25,9 +25,8 @@ const USER: &str = "controller";
 /// So long without a request, and it has come to rest.
 const REST: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// So long nothing may happen to what waits for somebody.
-const HOLD: Duration = Duration::from_secs(5);
+/// What goes on by itself while an update waits for somebody: measuring.
+const MEASURING: [&str; 3] = ["analysisruns", "jobs", "events"];
 
 /// A control plane with all records of a moment in it, a namespace each; none where it is left out.
 async fn loaded(moment: &str) -> Option<(Stand, Vec<(String, Namespace)>)> {
@@ -63,17 +62,12 @@ async fn loaded(moment: &str) -> Option<(Stand, Vec<(String, Namespace)>)> {
     Some((stand, spaces))
 }
 
-async fn taken_over(moment: &str) {
-    let Some((stand, _)) = loaded(moment).await else {
-        return;
-    };
-    let mark = stand.plane.mark().unwrap();
-    let client = stand.plane.client_for(USER).unwrap();
-    let controller = Controller::start(Config::default(), client);
+/// Waits until the controller has begun and no longer sends such requests.
+async fn rest(stand: &Stand, mark: Mark, such: impl Fn(&Request) -> bool) {
     let requests = || stand.plane.requests_since(mark).unwrap().of_user(USER);
     let (began, mut last, mut seen) = (Instant::now(), Instant::now(), 0);
     while seen == 0 || last.elapsed() < REST {
-        let now = requests().count(|_| true);
+        let now = requests().count(&such);
         if now != seen {
             (seen, last) = (now, Instant::now());
         }
@@ -84,8 +78,18 @@ async fn taken_over(moment: &str) {
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn taken_over(moment: &str) {
+    let Some((stand, _)) = loaded(moment).await else {
+        return;
+    };
+    let mark = stand.plane.mark().unwrap();
+    let client = stand.plane.client_for(USER).unwrap();
+    let controller = Controller::start(Config::default(), client);
+    rest(&stand, mark, |_| true).await;
     controller.stop().await.unwrap();
-    let requests = requests();
+    let requests = stand.plane.requests_since(mark).unwrap().of_user(USER);
     println!("{moment}: {requests}");
     let writes = requests.count(|request| request.is_write() && request.resource != "events");
     stand.stop().await.unwrap();
@@ -111,10 +115,11 @@ async fn go_on(moment: &str) {
     for (_, space) in &spaces {
         standing.push(onward::standing(space).await.unwrap());
     }
-    let began = Instant::now();
+    let (began, mark) = (Instant::now(), stand.plane.mark().unwrap());
     let client = stand.plane.client_for(USER).unwrap();
     let controller = Controller::start(Config::default(), client);
-    tokio::time::sleep(HOLD).await;
+    let measures = |request: &Request| MEASURING.contains(&request.resource.as_str());
+    rest(&stand, mark, |request| !measures(request)).await;
     let going = spaces
         .iter()
         .zip(&standing)

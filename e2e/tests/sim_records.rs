@@ -9,13 +9,23 @@
 //! `SLUICE_RECORD=01` plays only cases whose name contains that; `SLUICE_RECORD_OUT=folder` keeps what
 //! our controller left, in files like those of the record.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
 use sluice_e2e::records::{MOMENTS, compare, events, exceptions, play};
 use sluice_e2e::takeover;
 
-/// All differences of a case from its record.
-fn differences(case: &str) -> anyhow::Result<Vec<compare::Difference>> {
+/// What was found in all cases.
+#[derive(Default)]
+struct Found {
+    differences: Vec<compare::Difference>,
+    /// Kinds of events that the peer wrote, and that we wrote.
+    shapes: [BTreeSet<String>; 2],
+}
+
+/// Plays a case and compares it with its record.
+fn hold_against_record(case: &str, found: &mut Found) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -23,18 +33,12 @@ fn differences(case: &str) -> anyhow::Result<Vec<compare::Difference>> {
     let ours = runtime.block_on(play::play(case));
     runtime.shutdown_background();
     let ours = ours?;
-    let mut found = vec![];
     let mut before = None;
     for moment in MOMENTS {
         let theirs = takeover::recorded(case, moment.name)?;
         let ours = ours.get(moment.name).map_or(&[][..], Vec::as_slice);
-        if let Some(folder) = std::env::var_os("SLUICE_RECORD_OUT") {
-            let folder = std::path::Path::new(&folder).join(case);
-            std::fs::create_dir_all(&folder)?;
-            let text = serde_json::to_string_pretty(&serde_json::json!({ "items": ours }))?;
-            std::fs::write(folder.join(format!("{}.json", moment.name)), text)?;
-        }
-        found.extend(compare::differences(case, moment.name, &theirs, ours));
+        keep(case, moment.name, ours)?;
+        let objects = compare::differences(case, moment.name, &theirs, ours);
         let told = (events::told(&theirs), events::told(ours));
         let (their_past, our_past) = match &before {
             Some((theirs, ours)) => (Some(theirs), Some(ours)),
@@ -42,10 +46,25 @@ fn differences(case: &str) -> anyhow::Result<Vec<compare::Difference>> {
         };
         let theirs = (their_past, &told.0);
         let ours = (our_past, &told.1);
-        found.extend(events::differences(case, moment.name, theirs, ours));
+        let texts = events::differences(case, moment.name, theirs, ours);
+        found.differences.extend(objects.into_iter().chain(texts));
+        found.shapes[0].extend(told.0.shapes());
+        found.shapes[1].extend(told.1.shapes());
         before = Some(told);
     }
-    Ok(found)
+    Ok(())
+}
+
+/// For a closer look: what stood in our cluster.
+fn keep(case: &str, moment: &str, ours: &[serde_json::Value]) -> anyhow::Result<()> {
+    let Some(folder) = std::env::var_os("SLUICE_RECORD_OUT") else {
+        return Ok(());
+    };
+    let folder = Path::new(&folder).join(case);
+    std::fs::create_dir_all(&folder)?;
+    let text = serde_json::to_string_pretty(&serde_json::json!({ "items": ours }))?;
+    std::fs::write(folder.join(format!("{moment}.json")), text)?;
+    Ok(())
 }
 
 #[test]
@@ -57,7 +76,7 @@ fn every_record_comes_out_equal() {
             .try_init();
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (mut found, mut failures) = (vec![], String::new());
+    let (mut found, mut failures) = (Found::default(), String::new());
     for case in takeover::cases().unwrap() {
         if only
             .as_ref()
@@ -65,15 +84,15 @@ fn every_record_comes_out_equal() {
         {
             continue;
         }
-        match differences(&case) {
-            Ok(more) => found.extend(more),
-            Err(error) => writeln!(failures, "{case}: {error:#}").unwrap(),
+        if let Err(error) = hold_against_record(&case, &mut found) {
+            writeln!(failures, "{case}: {error:#}").unwrap();
         }
     }
-    let (unexplained, stale) = exceptions::judge(&found);
+    let (unexplained, stale) = exceptions::judge(&found.differences);
     let compat = include_str!("../../crds/COMPAT.md");
     for one in exceptions::EXCEPTIONS {
-        let listed = one.rule == exceptions::RECORD || compat.contains(&format!("| {} |", one.rule));
+        let listed =
+            one.rule == exceptions::RECORD || compat.contains(&format!("| {} |", one.rule));
         assert!(listed, "crds/COMPAT.md says nothing about {}", one.rule);
     }
     for one in unexplained {
@@ -83,4 +102,9 @@ fn every_record_comes_out_equal() {
         writeln!(failures, "nothing needs this exception any more: {one:?}").unwrap();
     }
     assert!(failures.is_empty(), "{failures}");
+    if only.is_none() {
+        let [theirs, ours] = &found.shapes;
+        let unheard: Vec<&String> = ours.difference(theirs).collect();
+        assert_eq!(unheard, exceptions::UNHEARD, "no record has such events");
+    }
 }

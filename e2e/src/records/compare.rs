@@ -136,3 +136,55 @@ fn name(item: &Value) -> Option<&str> {
     let named = |key: &str| Some(text(item, key)).filter(|name| !name.is_empty());
     named("/type").or_else(|| named("/name"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(status: serde_json::Value) -> Vec<Value> {
+        vec![serde_json::json!({
+            "kind": "Rollout",
+            "metadata": {
+                "name": "web", "uid": "u-1", "generation": 1,
+                "creationTimestamp": "2026-11-21T03:44:51Z",
+            },
+            "status": status,
+        })]
+    }
+
+    fn told(theirs: Value, ours: Value) -> Vec<String> {
+        let found = differences("01", "2-mid", &rollout(theirs), &rollout(ours));
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let condition = |kind: &str, is: &str, at: &str| {
+            let at = format!("2026-11-21T03:{at}Z");
+            serde_json::json!({"type": kind, "status": is, "lastUpdateTime": at})
+        };
+        let theirs = serde_json::json!({"canary": {}, "conditions": [
+            condition("Healthy", "True", "44:52"), condition("Paused", "False", "44:53")]});
+        assert_eq!(told(theirs.clone(), theirs.clone()), Vec::<String>::new());
+        let ours = serde_json::json!({"replicas": 1, "conditions": [
+            condition("Paused", "False", "44:50"), condition("Healthy", "False", "46:45")]});
+        assert_eq!(
+            told(theirs, ours),
+            [
+                "01/2-mid Rollout web status.canary: theirs {} ours -",
+                "01/2-mid Rollout web status.conditions#order: theirs Healthy,Paused ours Paused,Healthy",
+                "01/2-mid Rollout web status.conditions[Healthy].lastUpdateTime: theirs \"<time of the \
+                 first revision>\" ours \"<time of the abort>\"",
+                "01/2-mid Rollout web status.conditions[Healthy].status: theirs \"True\" ours \"False\"",
+                "01/2-mid Rollout web status.replicas: theirs - ours 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn spans_may_differ_a_little() {
+        let took = |seconds: i64| serde_json::json!({"duration": {"totalManualPauseDurationSeconds": seconds}});
+        assert_eq!(told(took(60), took(61)), Vec::<String>::new());
+        assert_eq!(told(took(60), took(0)).len(), 1);
+    }
+}

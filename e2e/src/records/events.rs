@@ -77,6 +77,14 @@ impl Told {
             .insert(text(event, "/metadata/name").to_owned(), (texts, count));
     }
 
+    /// What kinds of texts came up: type, reason and text without names and numbers.
+    #[must_use]
+    pub fn shapes(&self) -> BTreeSet<String> {
+        let all = self.by_name.values().flat_map(|(said, _)| said);
+        all.map(|(_, kind, reason, message)| format!("{kind} {reason}: {}", shape(message)))
+            .collect()
+    }
+
     /// What came up since an earlier moment.
     fn since(&self, earlier: Option<&Self>) -> BTreeSet<&Said> {
         let new = self.by_name.iter().filter(|(name, said)| {
@@ -91,6 +99,16 @@ impl Told {
         self.spent.get(about).copied().unwrap_or(0) >= BURST
             || self.combined.contains(&(about.clone(), reason.clone()))
     }
+}
+
+/// A text without its words that hold digits, quotes, braces or dashes.
+fn shape(message: &str) -> String {
+    let marked = |c: char| c.is_ascii_digit() || "'`{-".contains(c);
+    let words = message.split(' ');
+    let words: Vec<&str> = words
+        .map(|word| if word.contains(marked) { "#" } else { word })
+        .collect();
+    words.join(" ")
 }
 
 /// The texts that were joined: each begins with a capital letter, which what follows a semicolon
@@ -139,4 +157,65 @@ pub fn differences(
         .filter(|said| !theirs.1.silent(said))
         .map(|said| found(said, false));
     lost.chain(more).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(name: &str, count: u64, reason: &str, message: &str) -> Value {
+        json!({
+            "kind": "Event",
+            "metadata": {"name": name},
+            "involvedObject": {"kind": "Rollout", "name": "web"},
+            "type": "Normal", "reason": reason, "message": message, "count": count,
+        })
+    }
+
+    fn between(theirs: [&[Value]; 2], ours: [&[Value]; 2]) -> Vec<String> {
+        let [theirs, ours] = [theirs, ours].map(|side| side.map(told));
+        let found = differences(
+            "01",
+            "2-mid",
+            (Some(&theirs[0]), &theirs[1]),
+            (Some(&ours[0]), &ours[1]),
+        );
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn joined_texts_are_taken_apart() {
+        assert_eq!(
+            split("One; Two; again; Three"),
+            ["One", "Two; again", "Three"]
+        );
+        let theirs = [event("a", 1, "Step", "One"), event("b", 2, "Step", "Two")];
+        let ours = [event("x", 3, "Step", "One; Two")];
+        assert_eq!(between([&[], &theirs], [&[], &ours]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_what_came_up_since_counts() {
+        let before = [event("a", 1, "Step", "One")];
+        let again = [event("a", 2, "Step", "One")];
+        assert_eq!(
+            between([&before, &again], [&before, &before]),
+            ["01/2-mid Events Rollout web Normal Step: One: theirs said ours -"]
+        );
+        assert_eq!(
+            between([&before, &again], [&before, &again]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn the_peer_falls_silent_after_its_burst() {
+        let more = [event("x", 1, "Step", "One")];
+        let few = [event("a", 1, "Other", "Two")];
+        assert_eq!(between([&few, &few], [&few, &more]).len(), 1);
+        let many = [event("a", 25, "Other", "Two")];
+        assert_eq!(between([&many, &many], [&[], &more]), Vec::<String>::new());
+    }
 }

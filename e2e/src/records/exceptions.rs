@@ -262,6 +262,17 @@ pub const EXCEPTIONS: &[Exception] = &[
     },
 ];
 
+/// Kinds of texts (see [`super::events::Told::shapes`]) that no record has, because the peer had written
+/// its 25 events before it came to them. Of everything else that it did not write for that reason, the
+/// same is said elsewhere.
+pub const UNHEARD: [&str; 5] = [
+    "Normal RolloutStepCompleted: Rollout step # completed # #",
+    "Normal RolloutStepCompleted: Rollout step # completed (setHeaderRoute: #",
+    "Normal RolloutStepCompleted: Rollout step # completed (setMirrorRoute: shadow)",
+    "Normal Updated VirtualService: VirtualService # set headerRoute #",
+    "Normal Updated VirtualService: VirtualService # set mirrorRoute #",
+];
+
 /// What no exception covers, and exceptions that nothing needs any more.
 #[must_use]
 pub fn judge(found: &[Difference]) -> (Vec<&Difference>, Vec<&'static Exception>) {
@@ -274,4 +285,27 @@ pub fn judge(found: &[Difference]) -> (Vec<&Difference>, Vec<&'static Exception>
         .filter(|exception| !found.iter().any(|one| exception.covers(one)))
         .collect();
     (unexplained, stale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_of_the_whole_text() {
+        for (pattern, text, wanted) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("*", "", true),
+            ("*/5-mid-v3", "01/5-mid-v3", true),
+            ("*/5-mid-v3", "01/5-mid-v3x", false),
+            ("m[*].t", "m[one].t", true),
+            ("m[*].t", "m[one].u", false),
+            ("from * to *", "from 3 to 2", true),
+            ("from * to *", "down from 3 to 2", false),
+            ("a*ab", "ab", false),
+        ] {
+            assert_eq!(matches(pattern, text), wanted, "{pattern} {text}");
+        }
+    }
 }

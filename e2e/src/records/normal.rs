@@ -1,4 +1,6 @@
 //! Objects of two clusters in one form: without what differs from run to run.
+//!
+//! Of a time remains after which deed of the user it was: what was not written again since shows so.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +19,30 @@ const GIVEN: [&str; 6] = [
     "managers",
     "selfLink",
 ];
-/// What stands in place of a time.
-const TIME: &str = "<time>";
+/// Ends of the stretches of time between deeds, in seconds after the Rollout was made, and their names.
+/// They lie where nothing happens in any record, so that a few seconds more or less do not matter.
+const STRETCHES: [(i64, &str); 4] = [
+    (45, "<time of the first revision>"),
+    (98, "<time of the second revision>"),
+    (128, "<time of the abort>"),
+    (225, "<time of retry and promotion>"),
+];
+/// After all of them.
+const LAST: &str = "<time of the third revision>";
 
 /// Kind and name.
 pub type Key = (String, String);
 
 /// All objects but events in a form that can be compared, by kind and name.
 ///
-/// Times become `<time>`; UIDs become the names of their objects, also within names; random names of
+/// Times become stretches of time; UIDs become the names of their objects, also within names; random names of
 /// pods become numbers.
 #[must_use]
 pub fn normal(objects: &[Value]) -> BTreeMap<Key, Value> {
     let names = names(objects);
+    let began = objects.iter().find(|one| text(one, "/kind") == "Rollout");
+    let began = began.map_or("", |one| text(one, "/metadata/creationTimestamp"));
+    let began: Timestamp = began.parse().unwrap_or_default();
     let mut found = BTreeMap::new();
     let mut pods: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for object in objects {
@@ -54,7 +67,7 @@ pub fn normal(objects: &[Value]) -> BTreeMap<Key, Value> {
                 "labels": part("/metadata/labels"),
                 "annotations": part("/metadata/annotations"),
             });
-            tidy(&mut labels, &names);
+            tidy(&mut labels, &names, began);
             pods.entry(owner).or_default().push(labels);
             continue;
         }
@@ -79,7 +92,7 @@ pub fn normal(objects: &[Value]) -> BTreeMap<Key, Value> {
                 spec.as_object_mut().map(|spec| spec.remove(key));
             }
         }
-        tidy(&mut object, &names);
+        tidy(&mut object, &names, began);
         let name = text(&object, "/metadata/name").to_owned();
         found.insert((kind.to_owned(), name), object);
     }
@@ -130,18 +143,24 @@ pub fn names(objects: &[Value]) -> Names {
     names
 }
 
+/// The stretch in which so many seconds after the beginning lie.
+fn stretch(seconds: i64) -> &'static str {
+    let found = STRETCHES.iter().find(|(end, _)| seconds < *end);
+    found.map_or(LAST, |(_, name)| name)
+}
+
 /// Replaces times and UIDs.
-fn tidy(value: &mut Value, names: &Names) {
+fn tidy(value: &mut Value, names: &Names, began: Timestamp) {
     match value {
-        Value::Object(fields) => fields.values_mut().for_each(|value| tidy(value, names)),
-        Value::Array(items) => items.iter_mut().for_each(|value| tidy(value, names)),
-        Value::String(text) => {
-            if text.parse::<Timestamp>().is_ok() {
-                TIME.clone_into(text);
-            } else {
-                *text = names.rename(text);
-            }
+        Value::Object(fields) => {
+            let values = fields.values_mut();
+            values.for_each(|value| tidy(value, names, began));
         }
+        Value::Array(items) => items.iter_mut().for_each(|value| tidy(value, names, began)),
+        Value::String(text) => match text.parse::<Timestamp>() {
+            Ok(time) => stretch(time.duration_since(began).as_secs()).clone_into(text),
+            Err(_) => *text = names.rename(text),
+        },
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

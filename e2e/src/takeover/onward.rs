@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use sluice_core::commands;
 use tokio::time::{Instant, sleep};
@@ -89,9 +89,9 @@ pub async fn stands(
     let now = standing(space).await?;
     let expected = touched(case, moment);
     let changed = changed(then, &now);
-    for name in changed.symmetric_difference(&expected) {
+    if let Some(name) = changed.symmetric_difference(&expected).next() {
         let (then, now) = (json!(then.get(name)), json!(now.get(name)));
-        anyhow::bail!("{name} was {then:#} and is {now:#}");
+        bail!("{name} was {then:#} and is {now:#}");
     }
     let name = text(recorded, "/metadata/name");
     let found = space.find(&kind(ARGO, "Rollout"), name).await?;
@@ -185,6 +185,11 @@ pub async fn finish(space: &Namespace, case: &str, name: &str, image: &str) -> R
     way.each_step_once(from).await
 }
 
+/// The status, for messages.
+fn status(rollout: &Value) -> String {
+    format!("{:#}", json!(rollout.get("status")))
+}
+
 fn index(rollout: &Value) -> i64 {
     let index = rollout.pointer("/status/currentStepIndex");
     index.and_then(Value::as_i64).unwrap_or(0)
@@ -212,8 +217,8 @@ impl Way<'_> {
             if is_current(&rollout) && phase == "Healthy" {
                 return Ok(());
             }
-            ensure!(phase != "Degraded", "degraded: {:#}", rollout["status"]);
-            ensure!(Instant::now() < deadline, "stuck: {:#}", rollout["status"]);
+            ensure!(phase != "Degraded", "degraded: {}", status(&rollout));
+            ensure!(Instant::now() < deadline, "stuck: {}", status(&rollout));
             let at = index(&rollout);
             let step = format!("/spec/strategy/canary/steps/{at}");
             let step = rollout.pointer(&step);
