@@ -2,7 +2,7 @@
 //! its own, with a controller that acts as the ServiceAccount of the namespaced install and may do
 //! what its Role allows, no more.
 //!
-//! `SLUICE_SCENARIO=name` plays only that one.
+//! `SLUICE_SCENARIO=name` plays only that one (or several, with commas).
 
 use std::fmt::Display;
 use std::io::Write;
@@ -47,7 +47,10 @@ async fn all() -> Result<()> {
     let only = std::env::var("SLUICE_SCENARIO").ok();
     let mut scenarios = Vec::new();
     for scenario in Scenario::load_all(&root().join("e2e/scenarios"))? {
-        if only.as_ref().is_some_and(|only| *only != scenario.name) {
+        if only
+            .as_ref()
+            .is_some_and(|only| !only.split(',').any(|one| one == scenario.name))
+        {
             continue;
         }
         match scenario.obstacle(Ring::Real) {

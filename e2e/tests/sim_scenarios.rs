@@ -1,6 +1,6 @@
 //! Every scenario file on the simulated cluster, in virtual time.
 //!
-//! `SLUICE_SCENARIO=name` plays only that one, `SLUICE_SEED=n` with that seed.
+//! `SLUICE_SCENARIO=name` plays only that one (or several, with commas), `SLUICE_SEED=n` with that seed.
 
 use std::path::Path;
 use std::time::Instant;
@@ -39,7 +39,10 @@ fn scenarios_come_true_in_the_simulation() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut failures = Vec::new();
     for scenario in Scenario::load_all(&here.join("scenarios")).unwrap() {
-        if only.as_ref().is_some_and(|only| *only != scenario.name) {
+        if only
+            .as_ref()
+            .is_some_and(|only| !only.split(',').any(|one| one == scenario.name))
+        {
             continue;
         }
         if let Some(why) = scenario.obstacle(Ring::Sim) {

@@ -84,8 +84,11 @@ pub enum Step {
     Patch(serde_json::Value),
     /// Apply further manifests.
     Apply(String),
-    /// Delete `Kind/name`.
+    /// Delete `Kind/name`; `AnalysisRun/Step` (or another value of the label `rollout-type`) and
+    /// `Experiment/Newest` stand for the newest one.
     Delete(String),
+    /// The plugin's verb for an AnalysisRun or Experiment, named as for `delete`.
+    Terminate(String),
     /// Set `spec.replicas` through the scale subresource.
     Scale(i32),
     /// The plugin's verb.
@@ -278,6 +281,7 @@ impl Scenario {
         self.steps.iter().find_map(|step| match step {
             Step::Fault(_) | Step::Heal(_) => Some("there is no API server to fail".into()),
             Step::Apply(_) | Step::Delete(_) => Some("there is no API server to apply to".into()),
+            Step::Terminate(_) => Some("measurements are taken by the shell".into()),
             _ => None,
         })
     }

@@ -156,7 +156,11 @@ impl Stage {
             Step::CrashAfter(writes) => self.crash = Some(*writes),
             // Decisions remember nothing: there is nothing to restart.
             Step::RestartController(_) => {}
-            Step::Apply(_) | Step::Delete(_) | Step::Fault(_) | Step::Heal(_) => {
+            Step::Apply(_)
+            | Step::Delete(_)
+            | Step::Terminate(_)
+            | Step::Fault(_)
+            | Step::Heal(_) => {
                 bail!("this ring has no API server");
             }
         }

@@ -66,7 +66,20 @@ async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
             api.patch(rollout, &merge, &Patch::Merge(patch)).await?;
         }
         Step::Apply(documents) => world.apply(documents).await?,
-        Step::Delete(object) => manifest::delete(&world.client, &world.namespace, object).await?,
+        Step::Delete(object) => {
+            let object = newest(world, rollout, object).await?;
+            manifest::delete(&world.client, &world.namespace, &object).await?;
+        }
+        Step::Terminate(object) => {
+            let object = newest(world, rollout, object).await?;
+            let (kind, name) = match object.split_once('/') {
+                Some(("AnalysisRun", name)) => (verbs::act::Kind::AnalysisRun, name),
+                Some(("Experiment", name)) => (verbs::act::Kind::Experiment, name),
+                _ => bail!("{object:?} cannot be terminated"),
+            };
+            let patches = sluice_core::commands::terminate();
+            verbs::act::send(&session, kind, name, &patches).await?;
+        }
         Step::Scale(replicas) => {
             let patch = json!({"spec": {"replicas": replicas}});
             api.patch_scale(rollout, &merge, &Patch::Merge(patch))
@@ -126,6 +139,29 @@ async fn take(world: &mut World, rollout: &str, step: &Step) -> Result<()> {
         Step::Heal(_) => world.heal(),
     }
     Ok(())
+}
+
+/// `Kind/name` with the name of the newest object where only its sort is given. Names of objects
+/// are in lower case, so that nothing else is meant by it.
+async fn newest(world: &World, rollout: &str, object: &str) -> Result<String> {
+    let Some((kind, sort)) = object.split_once('/') else {
+        bail!("{object:?} is not Kind/name");
+    };
+    if !sort.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return Ok(object.to_owned());
+    }
+    let state = State::read(&world.client, &world.namespace, rollout).await?;
+    let found = match kind {
+        "AnalysisRun" => state
+            .analysis_runs
+            .iter()
+            .rev()
+            .find(|run| text(run, "/metadata/labels/rollout-type") == sort),
+        "Experiment" => state.experiments.last(),
+        _ => None,
+    };
+    let found = found.with_context(|| format!("there is no {object}"))?;
+    Ok(format!("{kind}/{}", text(found, "/metadata/name")))
 }
 
 async fn act(

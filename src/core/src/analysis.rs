@@ -21,6 +21,7 @@ use crate::event::Event;
 use crate::history::{self, Child};
 use crate::plan::Action;
 use crate::revision;
+use crate::same;
 use crate::step::Step;
 use crate::why::{Reason, Why};
 
@@ -472,13 +473,6 @@ fn start(pass: &mut Pass<'_, '_>, kind: Kind, wanted: Wanted<'_>) -> Option<Curr
         }
     };
     let hash = pass.new_hash().to_owned();
-    if hash.is_empty() {
-        let set = pass.new_set().map_or("", |set| set.name.as_str());
-        let message = format!("Latest ReplicaSet '{set}' has no pod hash in the labels");
-        let why = Why::new(Reason::InvalidSpec, pass.ctx.me(), message);
-        pass.wait(why);
-        return None;
-    }
     let revision = pass.revision();
     let base = format!("{}-{hash}-{revision}{}", pass.ctx.name(), kind.suffix());
     let mut number = 0_u32;
@@ -522,7 +516,7 @@ fn takes_up(run: &AnalysisRun, spec: &AnalysisRunSpec) -> bool {
     !phase_of(run).completed()
         && !run.spec.terminate
         && run.metadata.deletion_timestamp.is_none()
-        && run.spec.metrics == spec.metrics
+        && same::but_for_empties(&run.spec.metrics, &spec.metrics)
         && run.spec.dry_run == spec.dry_run
         && run.spec.measurement_retention == spec.measurement_retention
         && run.spec.args == spec.args

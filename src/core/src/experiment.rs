@@ -47,6 +47,9 @@ pub struct ObservedExperiment {
     /// Writes that the API server refused since the last pass, by `Kind/name`: its words. What may
     /// pass by itself (conflict, timeout, overload) is tried again by the shell and is not here.
     pub refused: BTreeMap<String, String>,
+    /// Services to which the Rollout that owns the Experiment still sends requests, as its status
+    /// records; their pods stay until it does not (INV-1, FLT-30).
+    pub routed: BTreeSet<String>,
     /// Settings of the process.
     pub settings: Settings,
 }

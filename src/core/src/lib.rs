@@ -41,6 +41,7 @@ mod restart;
 mod revision;
 mod rollout_status;
 mod routing;
+mod same;
 mod services;
 mod validity;
 mod workload;

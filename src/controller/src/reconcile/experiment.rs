@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use sluice_core::experiment::{
@@ -100,6 +101,7 @@ async fn observe(ctx: &Ctx, key: &Key, experiment: Arc<Experiment>) -> ObservedE
     ctx.hub
         .looked_at(&Dependent::Experiment(key.clone()), looked_at);
     ObservedExperiment {
+        routed: routed(ctx, key, &experiment),
         replica_sets: ctx.cache.replica_sets.owned_by(&uid),
         services: ctx
             .cache
@@ -115,6 +117,30 @@ async fn observe(ctx: &Ctx, key: &Key, experiment: Arc<Experiment>) -> ObservedE
         settings: ctx.settings.clone(),
         experiment,
     }
+}
+
+/// The Rollout that owns the Experiment.
+fn owner(ctx: &Ctx, key: &Key, experiment: &Experiment) -> Option<Arc<Rollout>> {
+    let uid = controller_uid(&experiment.metadata)?;
+    let owners = experiment.metadata.owner_references.as_ref()?;
+    let owner = owners
+        .iter()
+        .find(|owner| owner.uid == uid && owner.kind == "Rollout")?;
+    ctx.cache
+        .rollouts
+        .get(&Key::new(key.namespace(), owner.name.clone()))
+}
+
+/// Services to which that Rollout sends requests, as far as its status says.
+fn routed(ctx: &Ctx, key: &Key, experiment: &Experiment) -> BTreeSet<String> {
+    let owner = owner(ctx, key, experiment);
+    let status = owner.as_ref().and_then(|rollout| rollout.status.as_ref());
+    let weights = status.and_then(|status| status.canary.weights.as_ref());
+    let additional = weights.iter().flat_map(|weights| &weights.additional);
+    additional
+        .filter(|destination| destination.weight > 0)
+        .map(|destination| destination.service_name.clone())
+        .collect()
 }
 
 fn owned_service(service: &Service) -> OwnedService {
@@ -213,7 +239,7 @@ impl<'a> Pass<'a> {
         for event in &plan.events {
             self.ctx.events.record(&self.regarding, event.clone());
         }
-        if let Some(owner) = self.owner() {
+        if let Some(owner) = owner(self.ctx, self.key, &self.seen.experiment) {
             let regarding = Regarding::new(owner.as_ref());
             let key = crate::cache::key_of(owner.as_ref());
             for event in &plan.owner_events {
@@ -222,19 +248,6 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The Rollout that owns the Experiment.
-    fn owner(&self) -> Option<Arc<Rollout>> {
-        let uid = controller_uid(&self.seen.experiment.metadata)?;
-        let owners = self.seen.experiment.metadata.owner_references.as_ref()?;
-        let owner = owners
-            .iter()
-            .find(|owner| owner.uid == uid && owner.kind == "Rollout")?;
-        self.ctx
-            .cache
-            .rollouts
-            .get(&Key::new(self.key.namespace(), owner.name.clone()))
     }
 
     async fn write(&mut self, write: &Write) -> Result<(), Stop> {
@@ -304,7 +317,7 @@ impl<'a> Pass<'a> {
                     self.saw_service(&found);
                     Err(Stop::Conflict)
                 }
-                Ok(Some(found)) if left_behind(&found.metadata, &self.owner_name()) => {
+                Ok(Some(found)) if self.becomes_free(&found.metadata) => {
                     Err(Stop::passing(FailedWrite::Other, name, words(&error)))
                 }
                 Ok(Some(_)) => {
@@ -320,9 +333,22 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Kind and name of the Experiment, as its children name it.
-    fn owner_name(&self) -> (&'static str, &str) {
-        ("Experiment", self.key.name())
+    /// Whether a Service goes by itself: it was left behind, or belongs to an Experiment that is over,
+    /// such as the one before a retry.
+    fn becomes_free(&self, found: &ObjectMeta) -> bool {
+        let over = |experiment: &Experiment| {
+            let status = experiment.status.as_ref();
+            experiment.spec.terminate || status.is_some_and(|status| status.phase.completed())
+        };
+        let owners = found.owner_references.iter().flatten();
+        let mut experiments =
+            owners.filter(|owner| owner.controller == Some(true) && owner.kind == "Experiment");
+        left_behind(found, &("Experiment", self.key.name()))
+            || experiments.any(|owner| {
+                let key = Key::new(self.key.namespace(), owner.name.clone());
+                let known = self.ctx.cache.experiments.get(&key);
+                known.is_some_and(|experiment| over(&experiment))
+            })
     }
 
     fn saw_service(&self, service: &DynamicObject) {

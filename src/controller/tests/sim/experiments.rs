@@ -76,8 +76,6 @@ async fn a_stumbling_api_server_is_no_verdict() {
             let controller = world.start();
             world.create(rollout()).await;
             world.healthy("web").await;
-            world.patch("web", json!({"spec": {"paused": true}})).await;
-            world.patch("web", json!({"spec": {"paused": false}})).await;
             // Every write of the kind fails once or twice, those of the Rollout included.
             let rule = Rule::new(When::Every(2), effect.clone()).resource(resource);
             world
@@ -124,6 +122,42 @@ async fn a_deleted_experiment_is_made_again() {
         .await;
     ends_well(&world).await;
     assert_eq!(experiments(&world)[0]["status"]["phase"], "Successful");
+    controller.stop().await.unwrap();
+}
+
+/// EXP-7, EXP-25: a retry whose Service has a name of its own waits for that of the Experiment before.
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_for_the_name_of_its_service() {
+    let world = World::new();
+    let controller = world.start();
+    let mut rollout = rollout();
+    let container = &mut rollout["spec"]["template"]["spec"]["containers"][0];
+    container["ports"] = json!([{"containerPort": 80}]);
+    let step = &mut rollout["spec"]["strategy"]["canary"]["steps"][0]["experiment"];
+    step["scaleDownDelaySeconds"] = json!(20);
+    step["templates"][0]["service"] = json!({"name": "beside"});
+    world.create(rollout).await;
+    world.healthy("web").await;
+    let containers = json!([{"name": "web", "image": "web:v2", "ports": [{"containerPort": 80}]}]);
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    world.patch("web", patch).await;
+    world.until("it runs", MINUTE, running).await;
+    world.abort("web").await;
+    world
+        .until("it is over", MINUTE, |w| {
+            experiments(w)[0]["status"]["phase"] == "Successful"
+        })
+        .await;
+    world.retry("web").await;
+    world
+        .until("another one", MINUTE, |w| experiments(w).len() == 2)
+        .await;
+    ends_well(&world).await;
+    let phases: Vec<_> = experiments(&world)
+        .iter()
+        .map(|one| one["status"]["phase"].clone())
+        .collect();
+    assert_eq!(phases, ["Successful", "Successful"]);
     controller.stop().await.unwrap();
 }
 

@@ -15,6 +15,7 @@ use crate::analysis_run::rules::matching;
 use crate::event::Event;
 use crate::observed::Seen;
 use crate::plan::Action;
+use crate::same;
 use crate::why::Reason;
 
 /// Wait after a run could not be read.
@@ -332,12 +333,12 @@ fn takes_up(run: &Arc<AnalysisRun>, spec: &AnalysisRunSpec) -> bool {
         .as_ref()
         .map(|status| status.phase.clone())
         .unwrap_or_default();
-    let same = AnalysisRunSpec {
+    let wanted = AnalysisRunSpec {
         terminate: run.spec.terminate,
         ttl_strategy: run.spec.ttl_strategy.clone(),
         ..spec.clone()
     };
-    !phase.completed() && run.spec == same
+    !phase.completed() && same::but_for_empties(&run.spec, &wanted)
 }
 
 fn creation_failed(analysis: &ExperimentAnalysisTemplateRef, error: &str) -> String {

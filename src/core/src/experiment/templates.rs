@@ -15,6 +15,9 @@ use crate::why::Reason;
 /// Seconds that the pods of an ended template are kept for, unless the spec says otherwise.
 const SCALE_DOWN_DELAY: i32 = 30;
 
+/// Wait for the Rollout to take its traffic away.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
 fn completed(status: &TemplateStatusCode) -> bool {
     matches!(
         status,
@@ -245,6 +248,9 @@ impl Pass<'_> {
                 }
                 None => {}
             }
+            if self.seen.routed.contains(&status.service_name) {
+                return self.still_routed(set);
+            }
         }
         let name = set.metadata.name.clone().unwrap_or_default();
         let way = if desired > current { "up" } else { "down" };
@@ -284,6 +290,19 @@ impl Pass<'_> {
         self.patch(set, json!({"metadata": {"annotations": annotations}}), None);
         status.last_transition_time = Some(self.now.into());
         self.held(set, at.timestamp());
+    }
+
+    /// The Rollout takes the traffic away as soon as it sees how the Experiment stands; pods go after
+    /// that.
+    fn still_routed(&mut self, set: &ReplicaSet) {
+        let name = set.metadata.name.as_deref().unwrap_or("");
+        let message = "still gets a share of the Rollout's requests".to_owned();
+        self.wait(
+            Reason::TrafficUnconfirmed,
+            format!("ReplicaSet/{name}"),
+            message,
+        );
+        self.wakes.extend(self.now.checked_add(LOOK_AGAIN).ok());
     }
 
     fn held(&mut self, set: &ReplicaSet, until: Timestamp) {

@@ -426,6 +426,38 @@ fn names_and_adoption() {
         next,
         "being stopped"
     );
+    // ANA-90: as the peer writes what is empty.
+    let mut world = updated(
+        rollout("web")
+            .replicas(4)
+            .canary([analysis("job"), pause()])
+            .with(|_| {}),
+    );
+    assert!(world.runs.is_empty(), "no such template");
+    let job = |extra: Value| {
+        let mut pods = json!({ "spec": { "containers": [{ "name": "t" }] } });
+        if extra.is_object() {
+            pods["metadata"] = extra.clone();
+            pods["spec"]["containers"][0]["resources"] = extra;
+        }
+        let metrics =
+            json!([{ "name": "m", "provider": { "job": { "spec": { "template": pods } } } }]);
+        serde_json::from_value::<sluice_crds::analysis::AnalysisTemplateSpec>(
+            json!({ "metrics": metrics }),
+        )
+        .unwrap()
+    };
+    world
+        .references
+        .templates
+        .namespaced
+        .insert("job".into(), Some(job(Value::Null)));
+    world.settle();
+    world.status(|status| status.canary.current_step_analysis_run_status = None);
+    world.runs.values_mut().next().unwrap().spec.metrics = job(json!({})).metrics;
+    world.settle();
+    assert_eq!(world.runs.len(), 1, "empty is absent");
+
     let mut taken = deployed(plain());
     taken.set_image("web:v2");
     let mut seen = taken.observe();
@@ -569,6 +601,39 @@ fn history() {
     }
     world.settle();
     assert_eq!(names(&world), ["c", "e", "f"]);
+}
+
+/// ANA-45, CTL-25: what belongs to a ReplicaSet that goes, goes with it.
+#[test]
+fn runs_go_with_their_replica_set() {
+    let mut world = updated(plain().with(|r| r.spec.revision_history_limit = Some(0)));
+    world.set_image("web:v3");
+    world.settle();
+    world.end_run(&names(&world)[0].to_owned(), AnalysisPhase::Failed, "");
+    world.after(60);
+    let status = world.now_status();
+    let kept = [status.current_pod_hash, status.stable_rs];
+    assert!(world.sets.len() == 2, "{:?}", world.sets.keys());
+    for run in world.runs.values() {
+        let hash = run.metadata.labels.as_ref().unwrap()[keys::POD_TEMPLATE_HASH].clone();
+        assert!(kept.contains(&hash), "{hash}");
+    }
+    assert!(!world.runs.is_empty());
+}
+
+/// ANA-91: a run that has a phase when it is first recorded had no status before.
+#[test]
+fn a_run_that_is_found_begun() {
+    let mut world = updated(plain());
+    world.status(|status| status.canary.current_step_analysis_run_status = None);
+    world.settle();
+    assert_eq!(
+        world.told(),
+        [format!(
+            "AnalysisRunRunning Step Analysis Run 'web-{HASH}-2-1' Status New: 'Running' \
+             Previous: 'NoPreviousStatus'"
+        )]
+    );
 }
 
 /// ANA-26, ANA-46, API-51: a template that vanished is named, and nothing is started.

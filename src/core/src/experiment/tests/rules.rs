@@ -452,6 +452,29 @@ fn events() {
     assert!(alone.pass().owner_events.is_empty());
 }
 
+/// FLT-30, INV-1: pods stay while the Rollout still sends them requests, whatever the delay.
+#[test]
+fn pods_stay_while_they_are_routed_to() {
+    for delay in [0, 5] {
+        let mut world = World::new(json!({"duration": "1m", "scaleDownDelaySeconds": delay,
+            "templates": [template("a", json!({"service": {}}))]}));
+        world.settle();
+        world.seen.routed.insert("ab-a".into());
+        world.second = 61;
+        world.settle();
+        world.second += delay;
+        let plan = world.settle();
+        assert_eq!(world.phase(), "Successful");
+        assert_eq!(world.seen.replica_sets[0].spec.replicas, Some(1), "{delay}");
+        assert_eq!(plan.wake, Some(at(world.second + 1)));
+        assert!(!plan.why.is_empty(), "INV-15");
+        world.seen.routed.clear();
+        let plan = world.settle();
+        assert_eq!(world.seen.replica_sets[0].spec.replicas, Some(0), "{delay}");
+        assert_eq!(plan.wake, None);
+    }
+}
+
 /// EXP-18: the earliest of the ends; none while everything is being brought to its end.
 #[test]
 fn timers() {
