@@ -3,17 +3,25 @@
 //! They have to come out as the peer's, to the letter: a different pod hash would restart every
 //! pod at a takeover, a different step hash would send a running canary back to step 0.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use crate::pod_template::RawPodTemplate;
 use crate::pod_template::encode::{self, Form};
 use crate::rollout::CanaryStep;
 
-/// FNV-1a, 32 bits, its decimal digits in the alphabet that cannot spell words.
-fn digest(bytes: impl IntoIterator<Item = u8>) -> String {
-    let sum = bytes.into_iter().fold(0x811c_9dc5_u32, |sum, byte| {
+/// Where FNV-1a, 32 bits, begins.
+const BASIS: u32 = 0x811c_9dc5;
+
+fn absorb(sum: u32, bytes: impl IntoIterator<Item = u8>) -> u32 {
+    bytes.into_iter().fold(sum, |sum, byte| {
         (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    })
+}
+
+/// The decimal digits of a sum in the alphabet that cannot spell words.
+fn spell(sum: u32) -> String {
     sum.to_string()
         .bytes()
         .map(|digit| match digit {
@@ -26,17 +34,37 @@ fn digest(bytes: impl IntoIterator<Item = u8>) -> String {
         .collect()
 }
 
-fn pod_hash(template: &Value, collision_count: Option<i32>, form: Form) -> String {
-    let text = encode::pod_template(template, form);
+/// Sums over the texts of a pod template, which the collision count then goes on from: a template is
+/// hashed in every decision about it, and rarely changes.
+#[derive(Default)]
+pub(crate) struct Digests {
+    ours: OnceLock<u32>,
+    /// The peer's of today, and that of its releases up to 1.8.
+    peers: OnceLock<[u32; 2]>,
+}
+
+fn sum_of(template: &Value, form: Form) -> u32 {
+    absorb(BASIS, encode::pod_template(template, form).into_bytes())
+}
+
+fn ours(template: &RawPodTemplate) -> u32 {
+    let sum = || sum_of(&template.value(), Form::Hash { unknown: true });
+    *template.digests().ours.get_or_init(sum)
+}
+
+fn peers(template: &RawPodTemplate) -> [u32; 2] {
+    *template.digests().peers.get_or_init(|| {
+        let value = template.value();
+        [Form::Hash { unknown: false }, Form::OldHash].map(|form| sum_of(&value, form))
+    })
+}
+
+fn counted(sum: u32, collision_count: Option<i32>) -> String {
     let count = collision_count.map(|count| {
         let [a, b, c, d] = count.to_le_bytes();
         [a, b, c, d, 0, 0, 0, 0]
     });
-    digest(
-        text.into_bytes()
-            .into_iter()
-            .chain(count.into_iter().flatten()),
-    )
+    spell(absorb(sum, count.into_iter().flatten()))
 }
 
 /// The hash of a pod template, which names its ReplicaSet.
@@ -44,11 +72,7 @@ fn pod_hash(template: &Value, collision_count: Option<i32>, form: Form) -> Strin
 /// Members that the table of Kubernetes 1.36 does not know take part; without any the hash is the
 /// peer's.
 pub fn pod_template_hash(template: &RawPodTemplate, collision_count: Option<i32>) -> String {
-    pod_hash(
-        &template.value(),
-        collision_count,
-        Form::Hash { unknown: true },
-    )
+    counted(ours(template), collision_count)
 }
 
 /// Every hash under which a ReplicaSet of this template may be known: ours, the peer's (which
@@ -58,15 +82,10 @@ pub fn known_pod_template_hashes(
     template: &RawPodTemplate,
     collision_count: Option<i32>,
 ) -> Vec<String> {
-    let value = template.value();
-    let forms = [
-        Form::Hash { unknown: true },
-        Form::Hash { unknown: false },
-        Form::OldHash,
-    ];
+    let [peer, old] = peers(template);
     let mut hashes = Vec::new();
-    for form in forms {
-        let hash = pod_hash(&value, collision_count, form);
+    for sum in [ours(template), peer, old] {
+        let hash = counted(sum, collision_count);
         if !hashes.contains(&hash) {
             hashes.push(hash);
         }
@@ -82,7 +101,7 @@ pub fn step_hash(steps: &[CanaryStep]) -> String {
     };
     let mut text = String::new();
     encode::push_escaped(&json, &mut text);
-    digest(text.into_bytes())
+    spell(absorb(BASIS, text.into_bytes()))
 }
 
 /// Whether `hash` is one that some release gives these steps: up to 1.9 an explicit

@@ -9,22 +9,51 @@ pub(crate) mod encode;
 mod equality;
 mod schema;
 
+pub use equality::ComparedTemplate;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
+use std::{cmp, fmt, hash};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::hash::Digests;
+
 /// A pod template: compact JSON with sorted keys, so that equal text is equal JSON.
 ///
 /// Missing and `null` read as the empty template. Members we do not know are kept.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RawPodTemplate(Arc<str>);
+#[derive(Clone)]
+pub struct RawPodTemplate(Arc<Shared>);
+
+/// What clones share.
+struct Shared {
+    text: Box<str>,
+    /// What its hashes are made of, from the first question on.
+    digests: Digests,
+}
 
 impl RawPodTemplate {
+    fn of(text: String) -> Self {
+        Self(Arc::new(Shared {
+            text: text.into(),
+            digests: Digests::default(),
+        }))
+    }
+
+    pub(crate) fn digests(&self) -> &Digests {
+        &self.0.digests
+    }
+
+    /// Gives up the own text for that of `other`, if it is the same: one copy of it stays.
+    pub fn share(&mut self, other: &Self) {
+        if self == other {
+            self.0 = Arc::clone(&other.0);
+        }
+    }
+
     /// The template of a JSON value; `null` gives the empty one.
     pub fn new(value: &Value) -> Self {
         if value.is_null() {
@@ -32,23 +61,23 @@ impl RawPodTemplate {
         }
         let mut text = String::new();
         write_sorted(value, &mut text);
-        Self(text.into())
+        Self::of(text)
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0.text
     }
 
     /// The JSON value, parsed anew at each call.
     pub fn value(&self) -> Value {
         // The text was written by `new`, so it parses.
-        serde_json::from_str(&self.0).unwrap_or_default()
+        serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        &*self.0 == "{}"
+        self.as_str() == "{}"
     }
 
     /// A changed copy.
@@ -80,7 +109,7 @@ impl RawPodTemplate {
             #[serde(deserialize_with = "crate::wire::or_default")]
             metadata: crate::rollout::PodTemplateMetadata,
         }
-        serde_json::from_str::<Outer>(&self.0)
+        serde_json::from_str::<Outer>(self.as_str())
             .unwrap_or_default()
             .metadata
     }
@@ -143,13 +172,39 @@ pub(crate) fn write_sorted(value: &Value, out: &mut String) {
 
 impl Default for RawPodTemplate {
     fn default() -> Self {
-        Self("{}".into())
+        Self::of("{}".to_owned())
     }
 }
 
 impl fmt::Debug for RawPodTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for RawPodTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for RawPodTemplate {}
+
+impl PartialOrd for RawPodTemplate {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RawPodTemplate {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl hash::Hash for RawPodTemplate {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod binaries;
 pub mod cluster;
 pub mod controlplane;
 pub mod dataplane;
+pub mod idle;
 pub mod kustomize;
 pub mod netns;
 pub mod node;

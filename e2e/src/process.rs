@@ -8,6 +8,7 @@
 mod identity;
 mod run_dir;
 mod spawner;
+pub mod usage;
 
 pub use identity::ProcessId;
 pub use run_dir::RunDir;

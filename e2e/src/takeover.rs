@@ -161,6 +161,21 @@ pub async fn load(space: &Namespace, mut objects: Vec<Value>, now: Timestamp) ->
     Ok(())
 }
 
+/// Puts objects, owners before what they own, into a namespace as they were elsewhere; of statuses,
+/// those of Rollouts.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn place(space: &Namespace, objects: &[Value]) -> Result<()> {
+    let mut uids = BTreeMap::new();
+    for object in objects {
+        let uid = text(object, "/metadata/uid").to_owned();
+        let made = make(space, object, &uids).await?;
+        uids.insert(uid, text(&made, "/metadata/uid").to_owned());
+    }
+    Ok(())
+}
+
 /// Calls `each` with every time in an object.
 fn times(value: &mut Value, each: &mut impl FnMut(&mut Timestamp)) {
     match value {

@@ -61,7 +61,11 @@ fn open(key: &str, start: usize, out: &mut String) {
     if out.len() > start {
         out.push(',');
     }
-    plain(&Value::from(key), out);
+    if key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        out.extend(["\"", key, "\""]);
+    } else {
+        plain(&Value::from(key), out);
+    }
     out.push(':');
 }
 
@@ -139,6 +143,9 @@ fn quantity(value: &Value, form: Form, out: &mut String) {
 }
 
 fn plain(value: &Value, out: &mut String) {
+    if let Value::Bool(_) | Value::Null | Value::Number(_) = value {
+        return write_sorted(value, out);
+    }
     let mut text = String::new();
     write_sorted(value, &mut text);
     push_escaped(&text, out);
@@ -147,6 +154,9 @@ fn plain(value: &Value, out: &mut String) {
 /// Appends JSON with the escapes of Go's encoder. The characters occur in texts only, so that the
 /// JSON as a whole can be treated.
 pub(crate) fn push_escaped(json: &str, out: &mut String) {
+    if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return out.push_str(json);
+    }
     for c in json.chars() {
         match c {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {

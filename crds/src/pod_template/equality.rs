@@ -21,18 +21,32 @@ impl ReplicaSet {
     /// Whether it was made from `desired`, apart from what controllers and the API server add:
     /// the hash label, ephemeral metadata, the injected anti-affinity, defaults.
     pub fn runs_template(&self, desired: &RawPodTemplate) -> bool {
+        self.runs(&desired.compared())
+    }
+
+    /// The same for a template that is compared with several.
+    pub fn runs(&self, desired: &ComparedTemplate) -> bool {
         let mut live = self.spec.template.value();
         if let Some(template) = live.as_object_mut() {
             remove_metadata(template, &self.ephemeral_metadata());
             remove_anti_affinity(template);
         }
-        let mut wanted = desired.value();
-        defaults::apply(&mut wanted);
-        comparable(live) == comparable(wanted)
+        comparable(live) == desired.0
     }
 }
 
+/// A template in the form in which it is compared with those that an API server stores.
+#[derive(Clone, Debug)]
+pub struct ComparedTemplate(String);
+
 impl RawPodTemplate {
+    /// Prepares it for [`ReplicaSet::runs`].
+    pub fn compared(&self) -> ComparedTemplate {
+        let mut wanted = self.value();
+        defaults::apply(&mut wanted);
+        ComparedTemplate(comparable(wanted))
+    }
+
     /// Whether two templates as an API server stores them mean the same: the hash label and the
     /// deprecated `serviceAccount` aside, quantities by value, absent equal to empty.
     pub fn same_as(&self, other: &Self) -> bool {

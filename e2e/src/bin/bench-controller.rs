@@ -1,15 +1,16 @@
-//! The bench of the controller on a real control plane: `bench-controller [N]`, N = 200 by default.
+//! The bench of the controller on a real control plane: `bench-controller [N [PROGRAM]]`, N = 200 by
+//! default.
 //!
 //! N Rollouts of one replica, each with a VirtualService and two Services and the weights 20, 40, 60,
 //! 80 with pauses of two seconds, are updated all at once; then the controller is started anew and
-//! nothing changed. The controller is the release binary as a child, under the ServiceAccount and role
-//! of `deploy/`. Requests come from the audit log, CPU time and memory from `/proc`. Each figure
+//! nothing changed. The controller is PROGRAM, else the release binary, as a child under the
+//! ServiceAccount and role of `deploy/`. Requests come from the audit log, CPU time and memory from `/proc`. Each figure
 //! stands beside its budget and what the peer took on the same bench.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use sluice_e2e::controlplane::{Mark, Options, Request, ServiceAccountAccess, Summary};
+use sluice_e2e::process::usage::{self, cpu};
 use sluice_e2e::process::{Process, RunDir};
 use sluice_e2e::stand::{ARGO, ISTIO, Namespace, Stand, StandOptions, is_current, kind, text};
 use sluice_e2e::toolchain::{self, Cache};
@@ -34,16 +36,15 @@ const POLL: Duration = Duration::from_millis(250);
 const REST: Duration = Duration::from_secs(4);
 /// The longest that anything may take, per Rollout and at least.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Linux counts CPU time in hundredths of a second for all programs.
-const TICKS: f64 = 100.0;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let number = match std::env::args().nth(1) {
+    let mut args = std::env::args().skip(1);
+    let number = match args.next() {
         Some(text) => text.parse().context("the number of Rollouts")?,
         None => 200,
     };
-    bench(number).await
+    bench(number, args.next().map(PathBuf::from)).await
 }
 
 fn say(text: &str) -> Result<()> {
@@ -53,11 +54,14 @@ fn say(text: &str) -> Result<()> {
     Ok(())
 }
 
-async fn bench(number: u32) -> Result<()> {
+async fn bench(number: u32, program: Option<PathBuf>) -> Result<()> {
     let cache = Cache::from_env()?;
     let crds = tokio::task::spawn_blocking(move || toolchain::istio_crds(&cache)).await??;
     let build = || binaries::program("sluice-controller", "rollouts-controller");
-    let program = tokio::task::spawn_blocking(build).await??;
+    let program = match program {
+        Some(program) => program,
+        None => tokio::task::spawn_blocking(build).await??,
+    };
     say(&format!("controller: {}", program.display()))?;
     let options = StandOptions {
         plane: Options {
@@ -103,8 +107,11 @@ async fn bench(number: u32) -> Result<()> {
     for (reason, count) in before {
         *events.entry(reason).or_default() -= count;
     }
-    let memory = memory(bench.controller.id(), "VmRSS")?;
-    let peak = self::memory(bench.controller.id(), "VmHWM")?;
+    let memory = Memory {
+        resident: usage::memory(bench.controller.id(), "VmRSS")?,
+        anonymous: usage::memory(bench.controller.id(), "RssAnon")?,
+        highest: usage::memory(bench.controller.id(), "VmHWM")?,
+    };
 
     say("starting the controller anew")?;
     bench.controller.terminate();
@@ -119,7 +126,7 @@ async fn bench(number: u32) -> Result<()> {
         cpu: cpu(bench.controller.id())?,
         requests: bench.requests(mark)?,
     };
-    say(&report(number, &update, &restart, memory, peak)?)?;
+    say(&report(number, &update, &restart, &memory)?)?;
     say("events of the update, per Rollout:")?;
     for (reason, count) in events.into_iter().filter(|(_, count)| *count > 0.0) {
         say(&format!("{:>9.2}  {reason}", count / f64::from(number)))?;
@@ -162,6 +169,14 @@ struct Part {
     wall: Duration,
     cpu: f64,
     requests: Summary,
+}
+
+/// Memory of the controller after the update, in MiB.
+struct Memory {
+    resident: f64,
+    /// Not mapped from the program's file.
+    anonymous: f64,
+    highest: f64,
 }
 
 impl Bench {
@@ -323,34 +338,11 @@ fn objects(index: u32) -> Vec<Value> {
     ]
 }
 
-/// CPU seconds of a process so far.
-fn cpu(id: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name may hold anything; user and system time are the 12th and 13th field after it.
-    let fields = stat.rsplit_once(") ").context("/proc/PID/stat")?.1;
-    let fields: Vec<&str> = fields.split(' ').collect();
-    let field = |at: usize| -> Result<f64> {
-        Ok(fields.get(at).context("/proc/PID/stat is short")?.parse()?)
-    };
-    Ok((field(11)? + field(12)?) / TICKS)
-}
-
-/// A line of `/proc/PID/status`, in MiB.
-fn memory(id: u32, line: &str) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let kib = status
-        .lines()
-        .find_map(|found| found.strip_prefix(line)?.strip_prefix(':'))
-        .and_then(|rest| rest.split_whitespace().next())
-        .with_context(|| format!("no {line} in /proc/PID/status"))?;
-    Ok(kib.parse::<f64>()? / 1024.0)
-}
-
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts of requests are far below 2^52"
 )]
-fn report(number: u32, update: &Part, restart: &Part, memory: f64, peak: f64) -> Result<String> {
+fn report(number: u32, update: &Part, restart: &Part, memory: &Memory) -> Result<String> {
     let each = f64::from(number);
     let ours = |request: &Request| request.resource != "leases";
     let requests = update.requests.count(ours) as f64;
@@ -372,7 +364,7 @@ fn report(number: u32, update: &Part, restart: &Part, memory: f64, peak: f64) ->
             0.04,
             "0.19",
         ),
-        ("resident memory, MiB", memory, 30.0, "135"),
+        ("resident memory, MiB", memory.resident, 30.0, "135"),
         (
             "restart: seconds to rest",
             restart.wall.as_secs_f64(),
@@ -393,7 +385,11 @@ fn report(number: u32, update: &Part, restart: &Part, memory: f64, peak: f64) ->
             "{what:<34} {measured:>10.3} {budget:>10} {peer:>10}{verdict}"
         )?;
     }
-    writeln!(text, "\nhighest resident memory: {peak:.1} MiB")?;
+    writeln!(
+        text,
+        "\nresident memory: {:.1} MiB of it not from the program's file; {:.1} MiB at the highest",
+        memory.anonymous, memory.highest
+    )?;
     writeln!(
         text,
         "restart: {:.2} CPU-seconds\n\nupdate, per Rollout:",

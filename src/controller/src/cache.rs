@@ -25,11 +25,13 @@ use crate::key::Key;
 
 pub mod depend;
 pub mod feed;
+pub mod kept;
 pub mod lite;
 pub mod store;
 
 pub use depend::{Dependencies, Dependent, ObjectId};
-use feed::{Kept, Lenient, Report};
+use feed::{Lenient, Report};
+pub use kept::Kept;
 pub use lite::{Deployment, ForeignReplicaSet, Job, Pod, PodTemplate, Service};
 pub use store::{Change, Store, controller_uid, key_of};
 

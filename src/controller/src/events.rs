@@ -1,10 +1,12 @@
 //! Kubernetes Events, written in the background (OPS-16, API-67..69).
 //!
 //! A pass only hands its events over; a slow API server never slows it. The writer gathers what
-//! happens to an object for a moment and writes one Event per reason: repetitions as a count,
-//! different texts side by side. An object that is busy is written about every few seconds, except
-//! that endings and warnings are written at once. A budget per object bounds the rest; the events of
-//! steps, promotions, aborts and scaling are exempt from it (SE-26).
+//! happens to an object until the object comes to rest (an update waits for its pods, for a pause, for
+//! an analysis, or is over) and then writes one Event per reason: repetitions as a count, different
+//! texts side by side. So an update that hurries through its steps costs one Event per reason, and
+//! one that waits is told about as soon as it does. Endings and warnings hurry the writer, and
+//! nothing waits longer than [`OLDEST`]. A budget per object bounds the rest; the events of steps,
+//! promotions, aborts and scaling are exempt from it (SE-26).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,10 +36,14 @@ use budget::{Budget, Recent};
 pub const COMPONENT: &str = "rollouts-controller";
 /// Events that wait to be written, at most; what is over is lost (and logged).
 const QUEUE: usize = 20_000;
-/// How long the first events of an object are gathered before they are written.
+/// After an urgent event, how long what goes with it may still come.
 const GATHER: Duration = Duration::from_secs(1);
-/// Time between two writes about an object that is busy.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// An object about which nothing new was said for so long has come to rest.
+const QUIET: Duration = Duration::from_secs(3);
+/// The longest that an event waits while more and more happens to its object.
+const OLDEST: Duration = Duration::from_secs(15);
+/// A look at the queue at least so often.
+const LOOK: Duration = Duration::from_secs(10);
 /// Characters that the message of an Event may have.
 const MESSAGE: usize = 1000;
 /// How long writing may go on after the controller was told to stop.
@@ -133,12 +139,34 @@ impl EventSink {
 struct Object {
     regarding: Regarding,
     waiting: Vec<Recorded>,
-    due: Option<Instant>,
-    /// When events about it were last written.
-    written: Option<Instant>,
+    due: Option<Due>,
     budget: Budget,
     recent: VecDeque<Recent>,
     used: Instant,
+}
+
+/// When an object is to be written about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Due {
+    at: Instant,
+    /// Not later than this, whatever else happens.
+    limit: Instant,
+}
+
+impl Due {
+    /// After one more event, `urgent` or not.
+    fn after(waiting: Option<Self>, urgent: bool, now: Instant) -> Self {
+        let limit = waiting.map_or(now + OLDEST, |due| due.limit);
+        let limit = if urgent {
+            limit.min(now + GATHER)
+        } else {
+            limit
+        };
+        Self {
+            at: limit.min(now + QUIET),
+            limit,
+        }
+    }
 }
 
 /// Kind, namespace and name of an object.
@@ -161,7 +189,7 @@ impl EventWriter {
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let next = self.due.first().map(|(at, _)| *at);
-            let next = next.unwrap_or_else(|| Instant::now() + INTERVAL);
+            let next = next.unwrap_or_else(|| Instant::now() + LOOK);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -175,7 +203,7 @@ impl EventWriter {
         while let Ok(recorded) = self.receiver.try_recv() {
             self.gather(recorded);
         }
-        let end = Instant::now() + GATHER + INTERVAL;
+        let end = Instant::now() + OLDEST;
         if tokio::time::timeout(FLUSH, self.write(end)).await.is_err() {
             tracing::warn!("some events could not be written before the end");
         }
@@ -187,25 +215,18 @@ impl EventWriter {
             regarding: recorded.regarding.clone(),
             waiting: Vec::new(),
             due: None,
-            written: None,
             budget: Budget::full(now),
             recent: VecDeque::new(),
             used: now,
         });
         object.used = now;
         object.regarding = recorded.regarding.clone();
-        let soon = now + GATHER;
-        let due = match object.written {
-            Some(written) if !budget::is_urgent(&recorded.event) => soon.max(written + INTERVAL),
-            _ => soon,
-        };
+        let due = Due::after(object.due, budget::is_urgent(&recorded.event), now);
         object.waiting.push(recorded);
-        if object.due.is_none_or(|earlier| due < earlier) {
-            if let Some(earlier) = object.due.replace(due) {
-                self.due.remove(&(earlier, word.clone()));
-            }
-            self.due.insert((due, word));
+        if let Some(before) = object.due.replace(due) {
+            self.due.remove(&(before.at, word.clone()));
         }
+        self.due.insert((due.at, word));
     }
 
     /// Writes the events of all objects whose time has come.
@@ -217,7 +238,6 @@ impl EventWriter {
             };
             if let Some(mut object) = self.objects.remove(&word) {
                 object.due = None;
-                object.written = Some(Instant::now());
                 self.names += 1;
                 due.push((word, object, self.names));
             }
@@ -260,7 +280,7 @@ impl Object {
                 );
                 continue;
             }
-            if let Some(recent) = self.recent.iter_mut().find(|r| r.event == recorded.event)
+            if let Some(recent) = Recent::of(&mut self.recent, &recorded.event)
                 && recent.repeat(&api, count, recorded.at).await
             {
                 continue;
@@ -272,7 +292,7 @@ impl Object {
             );
             let body = api_event(&self.regarding, &recorded, &namespace, name.clone(), count);
             match api.create(&PostParams::default(), &body).await {
-                Ok(_) => Recent::remember(&mut self.recent, recorded.event, name, count),
+                Ok(_) => Recent::remember(&mut self.recent, &recorded.event, name, count),
                 // The namespace is going away, or we may not: an event is not worth a retry.
                 Err(error) => tracing::debug!(%error, "event not written"),
             }
@@ -370,6 +390,28 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// D14: a hurry is told about once, a rest soon, an ending at once.
+    #[tokio::test(start_paused = true)]
+    async fn events_wait_for_a_rest() {
+        let start = Instant::now();
+        let written = |said: &[(f32, bool)]| {
+            let due = said.iter().fold(None, |due, &(second, urgent)| {
+                let now = start + Duration::from_secs_f32(second);
+                Some(Due::after(due, urgent, now))
+            });
+            due.map(|due| (due.at - start).as_secs_f32())
+        };
+        assert_eq!(written(&[(0.0, false)]), Some(3.0));
+        assert_eq!(
+            written(&[(0.0, false), (2.0, false), (4.0, false)]),
+            Some(7.0)
+        );
+        let busy: Vec<_> = (0_u8..15).map(|second| (second.into(), false)).collect();
+        assert_eq!(written(&busy), Some(15.0));
+        assert_eq!(written(&[(0.0, false), (2.0, true)]), Some(3.0));
+        assert_eq!(written(&[(0.0, true), (0.5, false)]), Some(1.0));
+    }
 
     #[test]
     fn one_event_per_reason() {

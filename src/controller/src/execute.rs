@@ -336,9 +336,8 @@ impl Pass<'_> {
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await
         {
-            Ok(mut service) => {
+            Ok(service) => {
                 self.wrote = true;
-                crate::cache::feed::Kept::trim(&mut service);
                 let now = self.ctx.cache.services.observe_write(service);
                 // Other Rollouts may name the same Service.
                 self.ctx

@@ -14,6 +14,9 @@ use sluice_controller::{Config, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Threads that passes run on, at most.
+const THREADS: usize = 4;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.version {
@@ -73,7 +76,10 @@ fn start(args: Args) -> anyhow::Result<()> {
         provider.install_default().is_ok(),
         "a TLS provider is installed already"
     );
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Each thread keeps memory of its own, and a few are enough for thousands of Rollouts.
+        .worker_threads(cores.min(THREADS))
         .enable_all()
         .build()?;
     runtime.block_on(lead(args))

@@ -9,10 +9,12 @@ use serde_json::json;
 use sluice_core::analysis_run::{ObservedRun, decide_run};
 use sluice_core::decide::decide;
 use sluice_core::invariants;
+use sluice_core::observed::Observed;
 use sluice_core::replicas::basic::{Sizes, next};
 use sluice_core::replicas::{Fences, RsCount};
 use sluice_core::testing::world::World;
 use sluice_core::testing::{RolloutBuilder, analysis_run, at, pause, rollout, weight};
+use sluice_crds::{RawPodTemplate, Rollout};
 
 fn replicas(c: &mut Criterion) {
     let percent = IntOrString::String("25%".to_owned());
@@ -42,6 +44,60 @@ fn routed() -> RolloutBuilder {
             canary.stable_service = "stable".into();
         })
         .routed(json!({"smi": {}}))
+}
+
+/// The design's case: twenty steps, a third revision on top of two that are there.
+fn long() -> RolloutBuilder {
+    let steps = (1..=10).flat_map(|n| [weight(n * 9), pause()]);
+    rollout("web")
+        .replicas(10)
+        .canary(steps)
+        .strategy(|canary| {
+            canary.canary_service = "canary".into();
+            canary.stable_service = "stable".into();
+        })
+        .routed(json!({"smi": {}}))
+}
+
+/// The same with a pod template that nobody has hashed or compared yet, as after a change.
+fn fresh(seen: &Observed) -> Observed {
+    let mut seen = seen.clone();
+    let mut rollout = Rollout::clone(&seen.rollout);
+    rollout.spec.template = RawPodTemplate::new(&rollout.spec.template.value());
+    seen.rollout = rollout.into();
+    seen
+}
+
+/// The pass that creates a ReplicaSet, and a pass in mid-update, with three ReplicaSets.
+fn third_revision(c: &mut Criterion) {
+    let mut world = World::new(long());
+    world.settle();
+    world.set_image("web:v2");
+    world.settle();
+    world.promote_full();
+    world.settle();
+    world.set_image("web:v3");
+    let begin = (world.observe(), world.now);
+    assert_eq!(begin.0.replica_sets.len(), 2);
+    let mut group = c.benchmark_group("decide");
+    group.bench_function("begin/third of twenty steps", |b| {
+        b.iter_batched_ref(
+            || fresh(&begin.0),
+            |seen| decide(black_box(seen), begin.1),
+            BatchSize::SmallInput,
+        );
+    });
+    world.settle();
+    let paused = (world.observe(), world.now);
+    assert_eq!(paused.0.replica_sets.len(), 3);
+    group.bench_function("paused/third of twenty steps", |b| {
+        b.iter_batched_ref(
+            || fresh(&paused.0),
+            |seen| decide(black_box(seen), paused.1),
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
 }
 
 fn decisions(c: &mut Criterion) {
@@ -129,5 +185,5 @@ fn updates(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, replicas, decisions, runs, updates);
+criterion_group!(benches, replicas, decisions, third_revision, runs, updates);
 criterion_main!(benches);

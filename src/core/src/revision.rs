@@ -1,6 +1,7 @@
 //! ReplicaSets of a Rollout: which are ours, which is new, and how a new revision begins
 //! (CTL-15..24).
 
+use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -124,15 +125,17 @@ pub(crate) fn find_new(ctx: &Context<'_>, sets: &[Set]) -> Option<usize> {
         return found;
     }
     let known = hash::known_pod_template_hashes(ctx.template, ctx.persisted.collision_count);
-    let runs_it = |set: &Set| known.contains(&set.hash) || set.object.runs_template(ctx.template);
+    let compared = OnceCell::new();
+    let runs = |set: &Set| {
+        set.object
+            .runs(compared.get_or_init(|| ctx.template.compared()))
+    };
+    let runs_it = |set: &Set| known.contains(&set.hash) || runs(set);
     recorded
         .filter(|i| sets.get(*i).is_some_and(runs_it))
         .or(found)
         .or_else(|| known.iter().find_map(|hash| by_hash(hash)))
-        .or_else(|| {
-            sets.iter()
-                .position(|set| set.object.runs_template(ctx.template))
-        })
+        .or_else(|| sets.iter().position(runs))
 }
 
 /// What came of a missing ReplicaSet.

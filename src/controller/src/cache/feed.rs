@@ -11,16 +11,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use kube::api::{Api, DynamicObject};
+use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use sluice_crds::{
-    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
-};
 use tokio_util::sync::CancellationToken;
 
+use super::kept::Kept;
 use super::store::{Change, Store};
 use crate::key::Key;
 
@@ -105,33 +102,6 @@ impl<'de, K: Kept> Deserialize<'de> for Lenient<K> {
     }
 }
 
-/// A kind that stores keep.
-pub trait Kept: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
-    /// Drops what nobody reads. Objects that are ever written as a whole must keep their annotations.
-    fn trim(&mut self) {
-        let meta = self.meta_mut();
-        meta.managed_fields = None;
-        meta.generate_name = None;
-        meta.self_link = None;
-        if let Some(annotations) = &mut meta.annotations {
-            annotations.remove(sluice_crds::keys::LAST_APPLIED);
-        }
-    }
-}
-
-impl Kept for Rollout {}
-impl Kept for ReplicaSet {}
-impl Kept for AnalysisRun {}
-impl Kept for Experiment {}
-impl Kept for AnalysisTemplate {}
-impl Kept for ClusterAnalysisTemplate {}
-
-impl Kept for DynamicObject {
-    fn trim(&mut self) {
-        self.metadata.managed_fields = None;
-    }
-}
-
 /// What a feed reports.
 pub enum Report<K> {
     /// Something changed.
@@ -201,7 +171,7 @@ pub async fn feed<K>(
 
 fn take<K>(store: &Store<K>, event: Event<Lenient<K>>, report: &mut impl FnMut(Report<K>))
 where
-    K: Resource + Debug,
+    K: Kept,
 {
     let mut decoded = |item: Lenient<K>| match item.object {
         Ok(object) => Some(*object),
@@ -254,6 +224,7 @@ fn is_missing(error: &watcher::Error) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+    use sluice_crds::ReplicaSet;
 
     /// OPS-10: one malformed object does not break the cache.
     #[test]

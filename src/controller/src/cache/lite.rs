@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sluice_core::observed::{ServiceView, WorkloadView};
 use sluice_crds::{LabelSelector, RawPodTemplate, keys};
 
-use super::feed::Kept;
+use super::kept::Kept;
 
 macro_rules! lite {
     ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use tokio::sync::watch;
 
+use super::kept::Kept;
 use crate::key::Key;
 
 /// What an observation changed.
@@ -116,7 +117,7 @@ fn orphan_word(namespace: &str) -> Box<str> {
     format!("/{namespace}").into()
 }
 
-impl<K: Resource> Inner<K> {
+impl<K: Kept> Inner<K> {
     fn insert(&mut self, key: Key, entry: Entry<K>) -> Option<Arc<K>> {
         let word = owner_word(entry.object.meta());
         let before = self
@@ -131,6 +132,12 @@ impl<K: Resource> Inner<K> {
         }
         self.by_owner.entry(word).or_default().insert(key);
         before
+    }
+
+    fn share(&self, key: &Key, object: &mut K) {
+        if let Some(known) = self.objects.get(key) {
+            object.share(&known.object);
+        }
     }
 
     fn unindex(&mut self, word: &str, key: &Key) {
@@ -161,7 +168,7 @@ impl<K: Resource> Inner<K> {
     }
 }
 
-impl<K: Resource> Store<K> {
+impl<K: Kept> Store<K> {
     fn read(&self) -> RwLockReadGuard<'_, Inner<K>> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,7 +244,8 @@ impl<K: Resource> Store<K> {
 
     /// The answer to a write (or to a live read): counts from now on. Returns what is known then,
     /// which is newer when an event was faster.
-    pub fn observe_write(&self, object: K) -> Arc<K> {
+    pub fn observe_write(&self, mut object: K) -> Arc<K> {
+        object.trim();
         let key = key_of(&object);
         let version = version_of(object.meta());
         let mut inner = self.write();
@@ -247,6 +255,7 @@ impl<K: Resource> Store<K> {
         {
             return known.object.clone();
         }
+        inner.share(&key, &mut object);
         let object = Arc::new(object);
         // A list that is being read may be older than the write.
         let round = inner.round + u64::from(inner.listing);
@@ -282,7 +291,7 @@ impl<K: Resource> Store<K> {
         self.apply_in(object, round)
     }
 
-    fn apply_in(&self, object: K, round: u64) -> Option<Change<K>> {
+    fn apply_in(&self, mut object: K, round: u64) -> Option<Change<K>> {
         let key = key_of(&object);
         let version = version_of(object.meta());
         let mut inner = self.write();
@@ -298,6 +307,7 @@ impl<K: Resource> Store<K> {
             known.round = known.round.max(round);
             return None;
         }
+        inner.share(&key, &mut object);
         let now = Arc::new(object);
         let before = inner.insert(
             key,

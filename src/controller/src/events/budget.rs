@@ -1,6 +1,7 @@
 //! How many events an object may cause, and which were written lately.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use sluice_core::event::{Event, EventType};
@@ -75,19 +76,34 @@ impl Budget {
 /// An Event that was written.
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
-    pub(super) event: Event,
+    /// What it says, as a digest: the texts of an object would be most of what is known of it.
+    said: u64,
     pub(super) name: String,
     pub(super) count: i32,
 }
 
+fn digest(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let warning = event.kind == EventType::Warning;
+    (warning, &event.reason, &event.message).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Recent {
+    /// The one that says the same as `event`.
+    pub(super) fn of<'a>(recent: &'a mut VecDeque<Self>, event: &Event) -> Option<&'a mut Self> {
+        let said = digest(event);
+        recent.iter_mut().find(|known| known.said == said)
+    }
+
     /// Notes a new Event, forgetting the oldest when there are many.
-    pub(super) fn remember(recent: &mut VecDeque<Self>, event: Event, name: String, count: i32) {
-        recent.retain(|known| known.event != event);
+    pub(super) fn remember(recent: &mut VecDeque<Self>, event: &Event, name: String, count: i32) {
+        let said = digest(event);
+        recent.retain(|known| known.said != said);
         if recent.len() >= RECENT {
             recent.pop_front();
         }
-        recent.push_back(Self { event, name, count });
+        recent.push_back(Self { said, name, count });
     }
 }
 

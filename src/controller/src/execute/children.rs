@@ -5,13 +5,12 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sluice_core::observed::FailedWrite;
 use sluice_crds::ReplicaSet;
 
 use super::{Stop, words};
-use crate::cache::{Change, Store, controller_uid};
+use crate::cache::{Change, Kept, Store, controller_uid};
 use crate::ctx::Ctx;
 use crate::http::is_status;
 use crate::hub::{Actor, Hub, Triggers};
@@ -56,7 +55,7 @@ impl Children<'_> {
     }
 
     /// Our own write of a child: others may be concerned.
-    fn saw<K: Resource>(&mut self, store: &Store<K>, object: K)
+    fn saw<K: Kept>(&mut self, store: &Store<K>, object: K)
     where
         Hub: Triggers<K>,
     {
@@ -83,8 +82,7 @@ impl Children<'_> {
     /// sees it (INV-7).
     pub async fn create<K>(&mut self, child: &K, store: &Store<K>) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Kept + Serialize,
         Hub: Triggers<K>,
     {
         self.post(child, store, FailedWrite::Other, FailedWrite::Other)
@@ -99,8 +97,7 @@ impl Children<'_> {
         taken: FailedWrite,
     ) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Kept + Serialize,
         Hub: Triggers<K>,
     {
         let api: Api<K> = self.api();
@@ -209,8 +206,7 @@ impl Children<'_> {
     /// Sets `spec.terminate` of a run or Experiment.
     pub async fn terminate<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Kept,
         Hub: Triggers<K>,
     {
         let api: Api<K> = self.api();
@@ -234,8 +230,7 @@ impl Children<'_> {
     /// DELETE of a run or Experiment.
     pub async fn delete<K>(&mut self, name: &str, store: &Store<K>) -> Result<(), Stop>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Kept,
     {
         let api: Api<K> = self.api();
         match api.delete(name, &DeleteParams::background()).await {

@@ -98,7 +98,6 @@ impl Pass<'_> {
 
     fn saw_route(&self, write: &RouteWrite, mut written: DynamicObject) {
         let object = &write.object;
-        written.metadata.managed_fields = None;
         written.types = Some(TypeMeta {
             api_version: object.api_version.clone(),
             kind: object.kind.clone(),

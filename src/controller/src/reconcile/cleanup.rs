@@ -124,8 +124,7 @@ pub async fn service(ctx: Arc<Ctx>, key: Key) -> Next {
         .patch(key.name(), &PatchParams::default(), &Patch::Merge(&patch))
         .await
     {
-        Ok(mut service) => {
-            crate::cache::feed::Kept::trim(&mut service);
+        Ok(service) => {
             let now = ctx.cache.services.observe_write(service);
             ctx.hub
                 .changed(&Change::Applied { before: None, now }, None);

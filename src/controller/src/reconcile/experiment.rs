@@ -353,8 +353,7 @@ impl<'a> Pass<'a> {
 
     fn saw_service(&self, service: &DynamicObject) {
         let value = crate::observe::to_value(service);
-        if let Ok(mut service) = serde_json::from_value::<Service>(value) {
-            crate::cache::feed::Kept::trim(&mut service);
+        if let Ok(service) = serde_json::from_value::<Service>(value) {
             let now = self.ctx.cache.services.observe_write(service);
             let change = Change::Applied { before: None, now };
             self.ctx.hub.changed(&change, Some(self.children.actor));

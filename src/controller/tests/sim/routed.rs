@@ -113,8 +113,9 @@ async fn an_update_costs_few_requests() {
         .map(|(_, n)| n)
         .sum();
     let all: usize = kinds.values().sum();
-    assert!(all - events <= 24, "{kinds:#?}");
-    assert!(events <= 20, "{kinds:#?}");
+    assert!(all - events <= 20, "{kinds:#?}");
+    // One per reason, and one more when the old pods go half a minute later.
+    assert!(events <= 12, "{kinds:#?}");
     controller.stop().await.unwrap();
 }
 

@@ -107,3 +107,27 @@ fn owners_are_indexed() {
     assert_eq!(names(store.in_namespace("ns")), ["b"]);
     assert!(store.in_namespace("n").is_empty());
 }
+
+/// Design §5: the answer to a write is kept no larger than what a watch brings, and one copy of a
+/// template serves all versions of an object.
+#[test]
+fn the_answer_to_a_write_is_trimmed_and_shared() {
+    let template = serde_json::json!({"metadata": {"labels": {"app": "web"}}});
+    let with = |version: &str| {
+        let mut object = object("a", "1", version, None);
+        object.metadata.managed_fields = Some(vec![Default::default()]);
+        object.spec.template = sluice_crds::RawPodTemplate::new(&template);
+        object
+    };
+    let store = Store::default();
+    let first = store.observe_write(with("10"));
+    assert_eq!(first.metadata.managed_fields, None);
+    let written = store.observe_write(with("11"));
+    let Some(Change::Applied { now: watched, .. }) = store.apply(with("12")) else {
+        panic!("a newer version counts");
+    };
+    for later in [written, watched] {
+        let (first, later) = (&first.spec.template, &later.spec.template);
+        assert_eq!(first.as_str().as_ptr(), later.as_str().as_ptr());
+    }
+}

@@ -1,0 +1,50 @@
+//! What of an object stays in memory, whether a watch, a live read or the answer to a write brought it.
+
+use std::fmt::Debug;
+
+use kube::Resource;
+use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
+use sluice_crds::{
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
+};
+
+/// A kind that stores keep.
+pub trait Kept: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// Drops what nobody reads. Objects that are ever written as a whole must keep their annotations.
+    fn trim(&mut self) {
+        let meta = self.meta_mut();
+        meta.managed_fields = None;
+        meta.generate_name = None;
+        meta.self_link = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.remove(sluice_crds::keys::LAST_APPLIED);
+        }
+    }
+
+    /// Shares what is large and equal with the version that was known before.
+    fn share(&mut self, _before: &Self) {}
+}
+
+impl Kept for Rollout {
+    fn share(&mut self, before: &Self) {
+        self.spec.template.share(&before.spec.template);
+    }
+}
+
+impl Kept for ReplicaSet {
+    fn share(&mut self, before: &Self) {
+        self.spec.template.share(&before.spec.template);
+    }
+}
+
+impl Kept for AnalysisRun {}
+impl Kept for Experiment {}
+impl Kept for AnalysisTemplate {}
+impl Kept for ClusterAnalysisTemplate {}
+
+impl Kept for DynamicObject {
+    fn trim(&mut self) {
+        self.metadata.managed_fields = None;
+    }
+}
