@@ -87,7 +87,11 @@ impl Stage {
         let mut objects = vec![rollout(routed), set("a", 4), set("b", 1)];
         objects.extend((0..4).map(|number| pod("a", number, true)));
         objects.push(pod("b", 0, true));
-        objects.extend([service("stable", "a"), service("canary", "b"), route(100, 0)]);
+        objects.extend([
+            service("stable", "a"),
+            service("canary", "b"),
+            route(100, 0),
+        ]);
         for object in &objects {
             let none: [&str; 0] = [];
             assert_eq!(stage.see(object), none, "{object}");
@@ -194,6 +198,7 @@ async fn weights_and_steps() {
     back["status"]["currentStepIndex"] = json!(0);
     assert_eq!(stage.see(&back), ["INV-14"]);
     let mut sums = rollout(true);
-    sums["status"]["canary"] = json!({"weights": {"canary": {"weight": 30}, "stable": {"weight": 80}}});
+    sums["status"]["canary"] =
+        json!({"weights": {"canary": {"weight": 30}, "stable": {"weight": 80}}});
     assert_eq!(stage.see(&sums), ["INV-13"]);
 }

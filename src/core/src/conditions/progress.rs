@@ -244,7 +244,7 @@ mod tests {
         for (name, change, want) in rows {
             let mut next = stored();
             change(&mut next);
-            let got = [&canary, &blue_green].map(|spec| progressed(spec, &stored(), &next));
+            let got = [&canary, &blue_green].map(|spec| progressed(spec, &stored(), &next, false));
             assert_eq!(got, want, "{name}");
         }
     }
