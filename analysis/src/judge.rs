@@ -27,11 +27,22 @@ pub fn verdict(
     };
     let success = holds("successCondition", success)?;
     let failure = holds("failureCondition", failure)?;
+    // Only that nothing bad was seen speaks for it; without a sample that says nothing (INV-9).
+    if (success, failure) == (None, Some(false)) && is_no_sample(result) {
+        return Err(
+            "metric result is nil, empty or NaN: no data returned from the metric provider".into(),
+        );
+    }
     Ok(match (success, failure) {
         (_, Some(true)) | (Some(false), None) => AnalysisPhase::Failed,
         (Some(true), _) | (None, None | Some(false)) => AnalysisPhase::Successful,
         (Some(false), Some(false)) => AnalysisPhase::Inconclusive,
     })
+}
+
+/// Whether there is nothing in the result that a condition of failure could have seen.
+fn is_no_sample(result: &Value) -> bool {
+    result.is_nil_or_empty_array() || result.is_nan()
 }
 
 /// Evaluates one condition.
@@ -81,7 +92,11 @@ mod tests {
             ("true", "", "Successful"),
             ("false", "", "Failed"),
             ("", "true", "Failed"),
-            ("", "false", "Successful"),
+            (
+                "",
+                "false",
+                "metric result is nil, empty or NaN: no data returned from the metric provider",
+            ),
             ("true", "true", "Failed"),
             ("true", "false", "Successful"),
             ("false", "true", "Failed"),
@@ -93,6 +108,32 @@ mod tests {
                 "{success:?} {failure:?}"
             );
         }
+    }
+
+    /// INV-9, FLT-29: without a sample a condition of failure says nothing.
+    #[test]
+    fn no_sample_is_no_success() {
+        let no_data =
+            "metric result is nil, empty or NaN: no data returned from the metric provider";
+        for (result, want) in [
+            (Value::numbers([]), no_data),
+            (Value::numbers([f64::NAN]), no_data),
+            (Value::Float(f64::NAN), no_data),
+            (Value::numbers([f64::NAN, 0.01]), "Successful"),
+            (Value::numbers([0.01]), "Successful"),
+        ] {
+            let condition = "any(result, # > 0.05)";
+            let condition = if matches!(result, Value::Float(_)) {
+                "result > 0.05"
+            } else {
+                condition
+            };
+            assert_eq!(judge("", condition, &result), want, "{result:?}");
+        }
+        // Whoever asks for a success explicitly knows what NaN means.
+        let nan = Value::numbers([f64::NAN]);
+        assert_eq!(judge("isNaN(result[0])", "", &nan), "Successful");
+        assert_eq!(judge("result[0] < 0.05", "", &nan), "Failed");
     }
 
     /// ANA-78

@@ -7,10 +7,14 @@
 //! says where it cannot, and why.
 
 pub mod check;
+pub mod clock;
 pub mod format;
 pub mod manifest;
+pub mod observer;
+pub mod prometheus;
 pub mod pure;
 pub mod runner;
 pub mod state;
 pub mod tripwire;
+pub mod verification;
 pub mod world;

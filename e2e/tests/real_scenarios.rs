@@ -15,14 +15,14 @@ use sluice_e2e::controlplane::{self, ControlPlane, Options};
 use sluice_e2e::node::Node;
 use sluice_e2e::scenario::format::{Ring, Scenario};
 use sluice_e2e::scenario::runner::play;
-use sluice_e2e::scenario::world::{World, kubelet_rules};
+use sluice_e2e::scenario::world::{Scripts, World};
 use sluice_e2e::toolchain::{Cache, istio_crds};
 use sluice_sim::KubeletOptions;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Scenarios played at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 12;
 /// No scenario takes longer in real time; one that does is stuck.
 const LONGEST: Duration = Duration::from_secs(240);
 
@@ -59,12 +59,9 @@ async fn all() -> Result<()> {
         }
     }
     let plane = start(&scenarios).await?;
-    let rules = scenarios
-        .iter()
-        .flat_map(|scenario| kubelet_rules(&scenario.pods))
-        .collect();
+    let pods = Scripts::default();
     let options = KubeletOptions {
-        rules,
+        script: Some(pods.script()),
         run_commands: true,
         ..KubeletOptions::default()
     };
@@ -73,11 +70,11 @@ async fn all() -> Result<()> {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut playing = JoinSet::new();
     for scenario in scenarios {
-        let (plane, turns) = (Arc::clone(&plane), Arc::clone(&turns));
+        let (plane, turns, pods) = (Arc::clone(&plane), Arc::clone(&turns), pods.clone());
         playing.spawn(async move {
             let _turn = turns.acquire_owned().await;
             let started = Instant::now();
-            let result = tokio::time::timeout(LONGEST, one(&plane, &scenario)).await;
+            let result = tokio::time::timeout(LONGEST, one(&plane, pods, &scenario)).await;
             let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("takes too long")));
             let word = if result.is_ok() { "ok" } else { "FAILED" };
             say(format_args!(
@@ -125,7 +122,7 @@ async fn start(scenarios: &[Scenario]) -> Result<ControlPlane> {
     Ok(plane)
 }
 
-async fn one(plane: &ControlPlane, scenario: &Scenario) -> Result<()> {
+async fn one(plane: &ControlPlane, pods: Scripts, scenario: &Scenario) -> Result<()> {
     let namespace = scenario.name.as_str();
     let account = plane.service_account(namespace, "argo-rollouts").await?;
     for file in ["role.yaml", "role-binding.yaml"] {
@@ -133,6 +130,7 @@ async fn one(plane: &ControlPlane, scenario: &Scenario) -> Result<()> {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         plane.apply_yaml_in(namespace, &text).await?;
     }
-    let mut world = World::real(plane.client()?, account.client()?, namespace);
+    let (user, controller) = (plane.client()?, account.client()?);
+    let mut world = World::real(user, controller, namespace, pods, scenario).await?;
     play(&mut world, scenario, &scenario.documents(&root())?).await
 }

@@ -16,7 +16,7 @@ fn run(scenario: &Scenario, root: &Path, seed: u64) -> anyhow::Result<()> {
         .start_paused(true)
         .build()?;
     let result = runtime.block_on(async {
-        let mut world = World::simulated(seed, &scenario.pods)?;
+        let mut world = World::simulated(seed, scenario).await?;
         play(&mut world, scenario, &documents).await
     });
     runtime.shutdown_background();

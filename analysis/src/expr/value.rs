@@ -291,6 +291,16 @@ impl Value {
         }
     }
 
+    /// Whether it is NaN, or a list of nothing but NaN.
+    #[must_use]
+    pub fn is_nan(&self) -> bool {
+        match self {
+            Self::Float(number) => number.is_nan(),
+            Self::Array(a) => !a.items.is_empty() && a.items.iter().all(Self::is_nan),
+            _ => false,
+        }
+    }
+
     /// The kind as upstream names it in texts.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

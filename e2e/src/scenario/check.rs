@@ -13,6 +13,7 @@ pub fn differences(expect: &Expect, state: &State) -> Vec<String> {
     pods(expect, state, &mut found);
     routes(expect, state, &mut found);
     children(expect, state, &mut found);
+    objects(expect, state, &mut found);
     found
 }
 
@@ -84,6 +85,38 @@ fn pods(expect: &Expect, state: &State, found: &mut Vec<String>) {
             .sum();
         if is != i64::from(*wanted) {
             found.push(format!("pods of {image}: wanted {wanted}, are {is}"));
+        }
+    }
+    let total = |pointer: &str| -> i64 {
+        let sets = state.replica_sets.iter();
+        sets.filter_map(|set| number(set, pointer)).sum()
+    };
+    if let Some(least) = expect.available_at_least {
+        let are = total("/status/availableReplicas");
+        if are < i64::from(least) {
+            found.push(format!("available pods: at least {least}, are {are}"));
+        }
+    }
+    if let Some(most) = expect.pods_at_most {
+        let are = total("/status/replicas");
+        if are > i64::from(most) {
+            found.push(format!("pods: at most {most}, are {are}"));
+        }
+    }
+    for (service, wanted) in &expect.ready {
+        let are = state.ready_behind(service);
+        if are != *wanted {
+            found.push(format!(
+                "ready pods behind {service}: wanted {wanted}, are {are}"
+            ));
+        }
+    }
+    for (service, least) in &expect.ready_at_least {
+        let are = state.ready_behind(service);
+        if are < *least {
+            found.push(format!(
+                "ready pods behind {service}: at least {least}, are {are}"
+            ));
         }
     }
     for (service, wanted) in &expect.services {
@@ -184,6 +217,70 @@ fn children(expect: &Expect, state: &State, found: &mut Vec<String>) {
     }
 }
 
+fn objects(expect: &Expect, state: &State, found: &mut Vec<String>) {
+    for (name, wanted) in &expect.objects {
+        let Some((kind, own)) = name.split_once('/') else {
+            found.push(format!("{name:?} is not Kind/name"));
+            continue;
+        };
+        let mut all = state.of_kind(kind).iter();
+        let is = all.find(|one| text(one, "/metadata/name") == own);
+        match (wanted, is) {
+            (Value::Null, None) => {}
+            (Value::Null, Some(_)) => found.push(format!("{name}: exists")),
+            (_, None) => found.push(format!("{name}: does not exist")),
+            (wanted, Some(is)) => lacks(name, wanted, is, found),
+        }
+    }
+    for (kind, wanted) in &expect.counts {
+        let are = state.of_kind(kind).len();
+        if are != *wanted {
+            found.push(format!("objects of {kind}: wanted {wanted}, are {are}"));
+        }
+    }
+    for (part, most) in &expect.told_at_most {
+        let times: usize = state
+            .told
+            .iter()
+            .map(|(message, count)| {
+                let times = message.matches(part.as_str()).count();
+                // Texts that were joined are counted together, equal ones by a number.
+                if message.contains("; ") {
+                    times
+                } else {
+                    times * count
+                }
+            })
+            .sum();
+        if times > *most {
+            found.push(format!("{part:?}: told {times} times, at most {most}"));
+        }
+    }
+}
+
+/// What `is` lacks of `wanted`. It may have more members; `null` means that a member is absent.
+fn lacks(at: &str, wanted: &Value, is: &Value, found: &mut Vec<String>) {
+    match (wanted, is) {
+        (Value::Object(wanted), Value::Object(is)) => {
+            for (key, wanted) in wanted {
+                lacks(
+                    &format!("{at}.{key}"),
+                    wanted,
+                    is.get(key).unwrap_or(&Value::Null),
+                    found,
+                );
+            }
+        }
+        (Value::Array(wanted), Value::Array(is)) if wanted.len() == is.len() => {
+            for (index, (wanted, is)) in wanted.iter().zip(is).enumerate() {
+                lacks(&format!("{at}[{index}]"), wanted, is, found);
+            }
+        }
+        (wanted, is) if wanted == is => {}
+        (wanted, is) => found.push(format!("{at}: wanted {wanted}, is {is}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -220,5 +317,34 @@ mod tests {
         assert_eq!(destination_weight(&object, "canary"), Some(20));
         assert_eq!(destination_weight(&object, "c"), Some(0));
         assert_eq!(destination_weight(&object, "d"), None);
+    }
+
+    #[test]
+    fn objects_may_have_more_than_is_wanted() {
+        let state = State {
+            others: [(
+                "Service".to_owned(),
+                vec![json!({"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80, "name": "http"}]}})],
+            )]
+            .into(),
+            ..State::default()
+        };
+        let check = |wanted: Value| {
+            let expect = Expect {
+                objects: [("Service/web".to_owned(), wanted)].into(),
+                ..Expect::default()
+            };
+            differences(&expect, &state)
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(
+            check(json!({"spec": {"ports": [{"port": 80}], "selector": null}})),
+            none
+        );
+        assert_eq!(
+            check(json!({"spec": {"ports": [{"port": 81}]}})),
+            ["Service/web.spec.ports[0].port: wanted 81, is 80"]
+        );
+        assert_eq!(check(Value::Null), ["Service/web: exists"]);
     }
 }

@@ -6,6 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+mod expect;
+mod step;
+
+pub use expect::Expect;
+pub use step::{
+    Between, Empty, Fault, LosePods, MetricsFault, PatchObject, Promote, Refused, Step, Verdict,
+};
+
 /// Where a scenario can be played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -41,8 +49,17 @@ pub struct Scenario {
     #[serde(default)]
     pub pods: Vec<PodRule>,
     /// Values of synthetic metrics: a formula over `weight` (share of the new version in percent).
+    /// `$PROMETHEUS` in manifests stands for the address that answers them.
     #[serde(default)]
     pub metrics: BTreeMap<String, String>,
+    /// How many controllers there are, which elect one that works. By default there is one that does
+    /// not ask.
+    pub controllers: Option<u8>,
+    /// Requests per second that each controller allows itself; not limited by default.
+    pub client_rate: Option<f32>,
+    /// How the data plane follows what is written; at once by default.
+    #[serde(default)]
+    pub data_plane: DataPlane,
     /// What happens.
     pub steps: Vec<Step>,
     /// Rings it runs in; all that can express its steps by default.
@@ -55,6 +72,34 @@ pub struct Scenario {
 
 fn one() -> u64 {
     1
+}
+
+/// How load balancers and proxies follow the API: requests go where they were sent this long ago.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DataPlane {
+    /// Delay of routes and their weights.
+    pub routes: Option<String>,
+    /// Delay of the members of Services and subsets.
+    pub members: Option<String>,
+    /// Members that leave a Service are gone at once, and only those that join come late, as with
+    /// target groups; by default both happen at the same time.
+    #[serde(default)]
+    pub deregisters_first: bool,
+    /// Whether routers can tell if it has caught up.
+    #[serde(default)]
+    pub verifies: bool,
+}
+
+impl DataPlane {
+    /// Delays of routes and of members, in seconds; 0 where none is given.
+    ///
+    /// # Errors
+    /// When one is not a time.
+    pub fn delays(&self) -> Result<(i64, i64)> {
+        let of = |text: &Option<String>| text.as_deref().map_or(Ok(0), seconds);
+        Ok((of(&self.routes)?, of(&self.members)?))
+    }
 }
 
 /// How the pods of an image behave.
@@ -72,129 +117,9 @@ pub struct PodRule {
     /// Crashes this long after it started, again and again.
     #[serde(default)]
     pub crash_after: Option<String>,
-}
-
-/// One step, written as a map with one key.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// Change the image of the first container, of the Rollout or of its referenced workload.
-    SetImage(String),
-    /// Merge-patch the Rollout.
-    Patch(serde_json::Value),
-    /// Apply further manifests.
-    Apply(String),
-    /// Delete `Kind/name`; `AnalysisRun/Step` (or another value of the label `rollout-type`) and
-    /// `Experiment/Newest` stand for the newest one.
-    Delete(String),
-    /// The plugin's verb for an AnalysisRun or Experiment, named as for `delete`.
-    Terminate(String),
-    /// Set `spec.replicas` through the scale subresource.
-    Scale(i32),
-    /// The plugin's verb.
-    Promote(Promote),
-    /// The plugin's verb.
-    Abort(Empty),
-    /// The plugin's verb.
-    Retry(Empty),
-    /// The plugin's verb.
-    Pause(Empty),
-    /// The plugin's verb.
-    Restart(Empty),
-    /// The plugin's verb; 0 is the revision before.
-    Undo(u64),
-    /// Wait until all of this holds; it must within the deadline.
-    Until(Expect),
-    /// All of this holds now.
-    Expect(Expect),
-    /// Let time pass.
-    Advance(String),
-    /// For this long nothing is written by the controller.
-    Quiet(String),
-    /// Stop the controller dead after its n-th write from now, and start it again.
-    CrashAfter(u64),
-    /// Stop and start the controller.
-    RestartController(Empty),
-    /// Something goes wrong from now on.
-    Fault(Fault),
-    /// Nothing goes wrong any more.
-    Heal(Empty),
-}
-
-/// `promote: {}` or `promote: {full: true}`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Promote {
-    /// Skip analysis, pauses and steps.
+    /// Is ready for this long, then no longer.
     #[serde(default)]
-    pub full: bool,
-}
-
-/// `{}`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Empty {}
-
-/// Faults of the simulated API server.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Fault {
-    /// Share of requests that are answered 409, 0 to 1.
-    #[serde(default)]
-    pub conflict: f64,
-    /// Share of requests that are answered 500.
-    #[serde(default)]
-    pub error: f64,
-    /// Share of requests that are answered 429.
-    #[serde(default)]
-    pub throttle: f64,
-    /// Share of requests that are carried out, but whose answer is lost.
-    #[serde(default)]
-    pub lost_answer: f64,
-    /// Delay of watch events.
-    #[serde(default)]
-    pub watch_delay: Option<String>,
-}
-
-/// What has to hold; absent members are not looked at.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Expect {
-    /// `status.phase`, once the controller has seen the current spec (API-66).
-    pub phase: Option<String>,
-    /// `status.message` contains this.
-    pub message: Option<String>,
-    /// `status.currentStepIndex`.
-    pub step: Option<i32>,
-    /// `status.canary.weights.canary.weight`.
-    pub weight: Option<i32>,
-    /// `status.abort`.
-    pub aborted: Option<bool>,
-    /// Whether `status.stableRS` is the current pod hash.
-    pub promoted: Option<bool>,
-    /// Available pods by image; an image that is not named may have any number.
-    #[serde(default)]
-    pub pods: BTreeMap<String, i32>,
-    /// Condition type to `status/reason` or just `status`.
-    #[serde(default)]
-    pub conditions: BTreeMap<String, String>,
-    /// Reasons of events on the Rollout that must have been recorded.
-    #[serde(default)]
-    pub events: Vec<String>,
-    /// Service name to the image of the pods it selects.
-    #[serde(default)]
-    pub services: BTreeMap<String, String>,
-    /// `VirtualService/host-or-subset` or `Ingress/name` to its weight.
-    #[serde(default)]
-    pub routes: BTreeMap<String, i32>,
-    /// AnalysisRun phases by `rollout-type` label, the newest of each.
-    #[serde(default)]
-    pub runs: BTreeMap<String, String>,
-    /// Experiment phases, the newest.
-    pub experiment: Option<String>,
-    /// Deployment name to `spec.replicas`.
-    #[serde(default)]
-    pub deployments: BTreeMap<String, i32>,
+    pub unready_after: Option<String>,
 }
 
 /// Steps of virtual time beyond this cannot be expressed on a real control plane.
@@ -249,26 +174,62 @@ impl Scenario {
             return Some("its `rings` leave this one out".into());
         }
         match ring {
-            Ring::Pure => return self.beyond_decisions(),
-            Ring::Sim => return None,
-            Ring::Real => {}
+            Ring::Pure => self.beyond_decisions(),
+            Ring::Sim => None,
+            Ring::Real => self.beyond_real_time(),
         }
-        self.steps.iter().find_map(|step| match step {
-            Step::Advance(time) | Step::Quiet(time) => {
+    }
+
+    /// What of it needs virtual time, or an API server that fails on demand.
+    fn beyond_real_time(&self) -> Option<String> {
+        if self.controllers.is_some() {
+            return Some("controllers that elect are the simulation's".into());
+        }
+        let (routes, members) = self.data_plane.delays().unwrap_or_default();
+        if routes.max(members) > REAL_PATIENCE_SECONDS {
+            return Some("so slow a data plane is for virtual time".into());
+        }
+        self.all_steps().into_iter().find_map(|step| match step {
+            Step::Advance(time) | Step::Quiet(time) | Step::Still(time) => {
                 let seconds = seconds(time).unwrap_or(0);
                 (seconds > REAL_PATIENCE_SECONDS)
                     .then(|| format!("{time} of waiting is for virtual time"))
             }
-            Step::Fault(_) => Some("the API server's faults are the simulation's".into()),
+            Step::Fault(fault) if !fault.spares_the_api() => {
+                Some("the API server's faults are the simulation's".into())
+            }
             _ => None,
         })
     }
 
+    /// All steps, those that happen between two writes included.
+    #[must_use]
+    pub fn all_steps(&self) -> Vec<&Step> {
+        let mut all = Vec::new();
+        for step in &self.steps {
+            all.push(step);
+            if let Step::Between(between) = step {
+                all.extend(&between.steps);
+            }
+        }
+        all
+    }
+
     /// What of it needs more than decisions.
     fn beyond_decisions(&self) -> Option<String> {
+        if self.controllers.is_some() {
+            return Some("who leads is not decided in plans".into());
+        }
+        if !self.metrics.is_empty() {
+            return Some("measurements are taken by the shell".into());
+        }
+        let steps = self.all_steps();
         let expects = |wanted: fn(&Expect) -> bool| {
-            self.steps.iter().any(|step| match step {
-                Step::Until(expect) | Step::Expect(expect) => wanted(expect),
+            steps.iter().any(|step| match step {
+                Step::Until(expect)
+                | Step::Expect(expect)
+                | Step::Never(expect)
+                | Step::Always(expect) => wanted(expect),
                 _ => false,
             })
         };
@@ -278,9 +239,13 @@ impl Scenario {
         if expects(|expect| !expect.deployments.is_empty()) {
             return Some("a Deployment has a controller of its own".into());
         }
-        self.steps.iter().find_map(|step| match step {
-            Step::Fault(_) | Step::Heal(_) => Some("there is no API server to fail".into()),
-            Step::Apply(_) | Step::Delete(_) => Some("there is no API server to apply to".into()),
+        steps.into_iter().find_map(|step| match step {
+            Step::Fault(fault) if !fault.is_of_verification() => {
+                Some("there is no API server to fail".into())
+            }
+            Step::Apply(_) | Step::Delete(_) | Step::PatchObject(_) | Step::Refused(_) => {
+                Some("there is no API server to apply to".into())
+            }
             Step::Terminate(_) => Some("measurements are taken by the shell".into()),
             _ => None,
         })
@@ -304,7 +269,7 @@ impl Scenario {
     }
 }
 
-/// Seconds in `90s`, `10m`, `2h`.
+/// Seconds in `90s`, `10m`, `2h`, `-1h`.
 ///
 /// # Errors
 /// When it is none of these.
@@ -350,6 +315,34 @@ mod tests {
                 .to_string()
                 .contains("unknown field `fase`")
         );
+    }
+
+    /// FLT-1 to FLT-40: each has a scenario of its name, which names its invariant too.
+    #[test]
+    fn every_fault_has_a_scenario() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let scenarios = Scenario::load_all(&folder).unwrap();
+        for number in 1..=40 {
+            let (name, rule) = (format!("flt-{number:02}-"), format!("FLT-{number}"));
+            let mine: Vec<_> = scenarios
+                .iter()
+                .filter(|one| one.name.starts_with(&name))
+                .collect();
+            assert!(!mine.is_empty(), "{rule} has no scenario");
+            for one in mine {
+                assert!(
+                    one.rules.contains(&rule),
+                    "{} does not name {rule}",
+                    one.name
+                );
+                let invariant = one.rules.iter().any(|rule| rule.starts_with("INV-"));
+                assert!(
+                    invariant || one.rules.len() > 1,
+                    "{} names no more",
+                    one.name
+                );
+            }
+        }
     }
 
     #[test]

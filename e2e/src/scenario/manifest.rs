@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use kube::api::{
-    Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch,
+    PatchParams, PostParams,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 /// Kinds that scenarios use: group, kind, plural, whether namespaced.
-const KINDS: [(&str, &str, &str, bool); 22] = [
+const KINDS: [(&str, &str, &str, bool); 24] = [
     ("", "ConfigMap", "configmaps", true),
     ("", "Namespace", "namespaces", false),
     ("", "Pod", "pods", true),
@@ -35,6 +36,8 @@ const KINDS: [(&str, &str, &str, bool); 22] = [
     ("argoproj.io", "Experiment", "experiments", true),
     ("argoproj.io", "Rollout", "rollouts", true),
     ("batch", "Job", "jobs", true),
+    ("coordination.k8s.io", "Lease", "leases", true),
+    ("discovery.k8s.io", "EndpointSlice", "endpointslices", true),
     (
         "networking.istio.io",
         "DestinationRule",
@@ -145,30 +148,79 @@ pub async fn apply(client: &kube::Client, namespace: &str, text: &str) -> Result
     Ok(())
 }
 
-/// Deletes `Kind/name`.
+/// How to reach the objects of a kind, in the version that scenarios use.
 ///
 /// # Errors
-/// When the kind is unknown or the API server refuses.
-pub async fn delete(client: &kube::Client, namespace: &str, object: &str) -> Result<()> {
-    let Some((kind, name)) = object.split_once('/') else {
-        bail!("{object:?} is not Kind/name");
-    };
-    let (group, plural, _) = KINDS
+/// When the kind is none that scenarios know.
+pub fn resource_of(kind: &str) -> Result<ApiResource> {
+    let (group, plural) = KINDS
         .iter()
         .find(|known| known.1 == kind)
-        .map(|known| (known.0, known.2, known.3))
+        .map(|known| (known.0, known.2))
         .ok_or_else(|| anyhow!("scenarios do not know the kind {kind}"))?;
     let version = if group == "argoproj.io" {
         "v1alpha1"
     } else {
         "v1"
     };
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    api.delete(name, &Default::default())
-        .await
-        .with_context(|| format!("deleting {object}"))?;
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    Ok(ApiResource::from_gvk_with_plural(&kind, plural))
+}
+
+/// The API of `Kind/name` or `Kind/*`, and the names that are meant.
+async fn named(
+    client: &kube::Client,
+    namespace: &str,
+    object: &str,
+) -> Result<(Api<DynamicObject>, Vec<String>)> {
+    let Some((kind, name)) = object.split_once('/') else {
+        bail!("{object:?} is not Kind/name");
+    };
+    let api = Api::namespaced_with(client.clone(), namespace, &resource_of(kind)?);
+    if name != "*" {
+        return Ok((api, vec![name.to_owned()]));
+    }
+    let listed = api.list(&ListParams::default()).await;
+    let listed = listed.with_context(|| format!("listing {object}"))?;
+    let names: Vec<String> = listed
+        .items
+        .into_iter()
+        .filter_map(|one| one.metadata.name)
+        .collect();
+    anyhow::ensure!(!names.is_empty(), "there is no {kind}");
+    Ok((api, names))
+}
+
+/// Deletes `Kind/name`, or all objects of `Kind/*`.
+///
+/// # Errors
+/// When the kind is unknown, there is no such object, or the API server refuses.
+pub async fn delete(client: &kube::Client, namespace: &str, object: &str) -> Result<()> {
+    let (api, names) = named(client, namespace, object).await?;
+    for name in names {
+        api.delete(&name, &DeleteParams::default())
+            .await
+            .with_context(|| format!("deleting {object}"))?;
+    }
+    Ok(())
+}
+
+/// Merge-patches `Kind/name`, or all objects of `Kind/*`.
+///
+/// # Errors
+/// As [`delete`].
+pub async fn patch(
+    client: &kube::Client,
+    namespace: &str,
+    object: &str,
+    patch: &Value,
+) -> Result<()> {
+    let (api, names) = named(client, namespace, object).await?;
+    for name in names {
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .with_context(|| format!("changing {object}"))?;
+    }
     Ok(())
 }
 

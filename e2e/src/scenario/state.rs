@@ -1,10 +1,12 @@
 //! What a scenario looks at, read through the ordinary API in either ring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::Value;
+
+use super::manifest;
 
 /// One look at a namespace.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,10 @@ pub struct State {
     pub deployments: BTreeMap<String, Value>,
     /// Reasons of events on the Rollout.
     pub event_reasons: Vec<String>,
+    /// Texts of events on the Rollout, with how often each was told.
+    pub told: Vec<(String, usize)>,
+    /// Objects of further kinds that somebody asked for.
+    pub others: BTreeMap<String, Vec<Value>>,
 }
 
 /// Kinds that are read by name and version here.
@@ -41,16 +47,22 @@ pub fn rollouts() -> ApiResource {
 }
 
 impl State {
-    /// Reads everything that expectations can be about.
+    /// Reads everything that expectations can be about, and all objects of `kinds`.
     ///
     /// # Errors
-    /// When the API server refuses; a kind that is not served counts as empty.
-    pub async fn read(client: &kube::Client, namespace: &str, rollout: &str) -> Result<Self> {
+    /// When the API server refuses; a kind that is not served counts as empty, a Rollout that does
+    /// not exist as `null`.
+    pub async fn read(
+        client: &kube::Client,
+        namespace: &str,
+        rollout: &str,
+        kinds: &BTreeSet<&str>,
+    ) -> Result<Self> {
         let api = |resource: ApiResource| -> Api<DynamicObject> {
             Api::namespaced_with(client.clone(), namespace, &resource)
         };
         let found = api(rollouts())
-            .get(rollout)
+            .get_opt(rollout)
             .await
             .context("reading the Rollout")?;
         let list = async |resource: ApiResource| -> Result<Vec<Value>> {
@@ -69,7 +81,7 @@ impl State {
                 Err(error) => Err(error).with_context(|| format!("listing {kind}")),
             }
         };
-        let mut event_reasons = Vec::new();
+        let (mut event_reasons, mut told) = (Vec::new(), Vec::new());
         for event in list(resource("", "v1", "Event", "events")).await? {
             if event
                 .pointer("/involvedObject/name")
@@ -77,7 +89,17 @@ impl State {
                 == Some(rollout)
             {
                 event_reasons.push(text(&event, "/reason").to_owned());
+                let count = number(&event, "/count").unwrap_or(1);
+                let message = text(&event, "/message").to_owned();
+                told.push((message, usize::try_from(count).unwrap_or(1)));
             }
+        }
+        let mut others = BTreeMap::new();
+        for kind in kinds {
+            others.insert(
+                (*kind).to_owned(),
+                list(manifest::resource_of(kind)?).await?,
+            );
         }
         Ok(Self {
             rollout: serde_json::to_value(found)?,
@@ -111,7 +133,32 @@ impl State {
             .await?,
             deployments: by_name(list(resource("apps", "v1", "Deployment", "deployments")).await?),
             event_reasons,
+            told,
+            others,
         })
+    }
+
+    /// All objects of a kind that was asked for.
+    #[must_use]
+    pub fn of_kind(&self, kind: &str) -> &[Value] {
+        self.others.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Ready pods behind a Service.
+    #[must_use]
+    pub fn ready_behind(&self, service: &str) -> i32 {
+        let selector = self.services.get(service);
+        let selector = selector.and_then(|one| one.pointer("/spec/selector")?.as_object());
+        let Some(selector) = selector else { return 0 };
+        let selects = |pod: &&Value| {
+            let labels = pod.pointer("/metadata/labels");
+            let has = |(key, value): (&String, &Value)| {
+                labels.and_then(|labels| labels.get(key)) == Some(value)
+            };
+            !selector.is_empty() && selector.iter().all(has)
+        };
+        let pods = self.of_kind("Pod").iter().filter(selects);
+        i32::try_from(pods.filter(|pod| is_ready(pod)).count()).unwrap_or(i32::MAX)
     }
 
     /// Image of the first container behind a pod-template hash.
@@ -126,6 +173,17 @@ impl State {
             })
             .map(|set| text(set, "/spec/template/spec/containers/0/image"))
     }
+}
+
+/// Whether a pod gets requests.
+#[must_use]
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.is_some_and(|all| {
+        all.iter()
+            .any(|one| text(one, "/type") == "Ready" && text(one, "/status") == "True")
+    });
+    ready && pod.pointer("/metadata/deletionTimestamp").is_none()
 }
 
 fn order(object: &Value) -> (&str, &str) {

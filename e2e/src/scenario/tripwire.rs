@@ -1,5 +1,6 @@
-//! Between the controller and the API server: counts what it asks, and can cut it off after a given
-//! number of writes, as a crash at exactly that point would.
+//! Between the controller and the API server: counts what it asks, can cut it off after a given number
+//! of writes, as a crash at exactly that point would, and can hold an answer back while somebody else
+//! acts.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service};
 
 /// A handle on the wire of one controller process.
@@ -27,6 +28,9 @@ struct Wire {
     cut: AtomicBool,
     tripped: Notify,
     requests: Mutex<BTreeMap<String, u64>>,
+    /// Writes until an answer is held back; 0 or less means none is.
+    to_hold: AtomicI64,
+    held: watch::Sender<bool>,
 }
 
 impl Tripwire {
@@ -54,6 +58,29 @@ impl Tripwire {
             .left
             .store(i64::try_from(writes).unwrap_or(i64::MAX), Ordering::SeqCst);
         self.0.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Neither cuts nor holds anything that has not been reached yet.
+    pub fn disarm(&self) {
+        self.0.armed.store(false, Ordering::SeqCst);
+        self.0.to_hold.store(0, Ordering::SeqCst);
+    }
+
+    /// Holds the answer to the n-th write from now back, until [`Tripwire::release`].
+    pub fn hold_after(&self, writes: u64) {
+        let writes = i64::try_from(writes).unwrap_or(i64::MAX);
+        self.0.to_hold.store(writes, Ordering::SeqCst);
+    }
+
+    /// Whether an answer is being held back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        *self.0.held.borrow()
+    }
+
+    /// Lets the answer go.
+    pub fn release(&self) {
+        self.0.held.send_replace(false);
     }
 
     /// Nothing passes any more.
@@ -112,6 +139,12 @@ impl Service<Request<Body>> for Wired {
             let response = inner.send(request).await?;
             if write && response.status().is_success() {
                 wire.writes.fetch_add(1, Ordering::SeqCst);
+                if wire.to_hold.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    wire.held.send_replace(true);
+                    let mut held = wire.held.subscribe();
+                    // The sender is in `wire`.
+                    let _ = held.wait_for(|held| !held).await;
+                }
                 if wire.armed.load(Ordering::SeqCst)
                     && wire.left.fetch_sub(1, Ordering::SeqCst) == 1
                 {

@@ -1,30 +1,43 @@
 //! Where a scenario is played: a cluster, its node, and a controller that can be killed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use sluice_controller::clock::{SharedClock, SystemClock, TokioClock};
+use sluice_controller::clock::{Clock as _, SharedClock, SystemClock, TokioClock};
+use sluice_controller::http::HttpSettings;
+use sluice_controller::lease::LeaseSettings;
 use sluice_controller::{Config, run};
 use sluice_core::observed::Observed;
 use sluice_core::plan::Plan;
-use sluice_sim::kubelet::{Behaviour, Fate, PodRule as KubeletRule};
-use sluice_sim::traffic::Traffic;
-use sluice_sim::{
-    Clock, Cluster, ClusterOptions, ControlPlane, Effect, Kubelet, KubeletOptions, Rule, When,
-};
+use sluice_sim::{Clock, Cluster, ClusterOptions, ControlPlane, Kubelet, KubeletOptions};
 use tokio::task::JoinHandle;
 
-use super::format::{Fault, PodRule, Ring, seconds};
+use super::clock::Shifted;
+use super::format::{Fault, PodRule, Ring, Scenario};
 use super::manifest;
-use super::state::text;
+use super::observer::Observer;
+use super::prometheus::Prometheus;
 use super::tripwire::Tripwire;
+use super::verification::DataPlane;
 
-/// User agent of the controller under test.
+mod faults;
+mod pods;
+
+pub use pods::Scripts;
+
+/// User agent of the controller under test; several are told apart by a letter after it.
 pub const CONTROLLER: &str = "rollouts-controller";
+
+/// One process of the controller.
+struct Process {
+    client: Client,
+    wire: Tripwire,
+    task: Option<JoinHandle<()>>,
+}
 
 /// A cluster with a controller.
 pub struct World {
@@ -34,13 +47,20 @@ pub struct World {
     pub client: Client,
     /// Where everything happens.
     pub namespace: String,
-    controller_client: Client,
-    clock: SharedClock,
+    clock: Arc<Shifted>,
     cluster: Option<Cluster>,
-    wire: Tripwire,
-    controller: Option<JoinHandle<()>>,
+    processes: Vec<Process>,
+    /// Whether they elect one that works.
+    elect: bool,
+    /// Whether the controller is meant to run.
+    running: bool,
     past_writes: u64,
     broken: Arc<Mutex<Vec<String>>>,
+    data_plane: DataPlane,
+    client_rate: Option<f32>,
+    prometheus: Option<Prometheus>,
+    pods: Scripts,
+    observer: Option<Observer>,
     _parts: Vec<Box<dyn Send + Sync>>,
 }
 
@@ -49,7 +69,7 @@ impl World {
     ///
     /// # Errors
     /// When our own definitions cannot be installed.
-    pub fn simulated(seed: u64, pods: &[PodRule]) -> Result<Self> {
+    pub async fn simulated(seed: u64, scenario: &Scenario) -> Result<Self> {
         let started = Timestamp::from_second(1_800_000_000).unwrap_or_default();
         let clock = Clock::tokio_at(started);
         let cluster = Cluster::new(ClusterOptions {
@@ -61,104 +81,141 @@ impl World {
             .install_definitions()
             .map_err(|error| anyhow!("{error:?}"))?;
         let control: ControlPlane = cluster.start();
+        let pods = Scripts::default();
         let options = KubeletOptions {
-            rules: kubelet_rules(pods),
+            script: Some(pods.script()),
             run_commands: true,
             clock: clock.clone(),
             ..KubeletOptions::default()
         };
         let kubelet = Kubelet::new(cluster.client_as("kubelet"), options).start();
-        let mut world = Self {
-            ring: Ring::Sim,
-            client: cluster.client_as("user"),
-            namespace: "default".into(),
-            controller_client: cluster.client_as(CONTROLLER),
-            clock: Arc::new(TokioClock::starting_at(started)),
-            cluster: None,
-            wire: Tripwire::default(),
-            controller: None,
-            past_writes: 0,
-            broken: Arc::default(),
-            _parts: vec![Box::new(control), Box::new(kubelet)],
+        let clients = match scenario.controllers {
+            None => vec![cluster.client_as(CONTROLLER)],
+            Some(count) => ('a'..='z')
+                .take(usize::from(count))
+                .map(|letter| cluster.client_as(&format!("{CONTROLLER}-{letter}")))
+                .collect(),
         };
-        world.watch_traffic(cluster.clone());
+        let mut world = Self::of(
+            Ring::Sim,
+            cluster.client_as("user"),
+            "default",
+            clients,
+            Arc::new(TokioClock::starting_at(started)),
+            pods,
+        );
+        world._parts = vec![Box::new(control), Box::new(kubelet)];
+        world.observer = Some(Observer::start(
+            cluster.client_as("observer"),
+            "default",
+            &scenario.data_plane,
+        )?);
         world.cluster = Some(cluster);
+        world.set_up(scenario).await?;
         Ok(world)
     }
 
-    /// A namespace of a real control plane; its node is the caller's.
-    #[must_use]
-    pub fn real(user: Client, controller: Client, namespace: &str) -> Self {
+    /// A namespace of a real control plane; its node is the caller's, and asks `pods`.
+    ///
+    /// # Errors
+    /// When no port is left for the synthetic Prometheus.
+    pub async fn real(
+        user: Client,
+        controller: Client,
+        namespace: &str,
+        pods: Scripts,
+        scenario: &Scenario,
+    ) -> Result<Self> {
+        let clients = vec![controller];
+        let clock = Arc::new(SystemClock);
+        let observer = Observer::start(user.clone(), namespace, &scenario.data_plane)?;
+        let mut world = Self::of(Ring::Real, user, namespace, clients, clock, pods);
+        world.observer = Some(observer);
+        world.set_up(scenario).await?;
+        Ok(world)
+    }
+
+    fn of(
+        ring: Ring,
+        client: Client,
+        namespace: &str,
+        controllers: Vec<Client>,
+        clock: SharedClock,
+        pods: Scripts,
+    ) -> Self {
+        let processes = controllers
+            .into_iter()
+            .map(|client| Process {
+                client,
+                wire: Tripwire::default(),
+                task: None,
+            })
+            .collect();
         Self {
-            ring: Ring::Real,
-            client: user,
+            ring,
+            client,
             namespace: namespace.into(),
-            controller_client: controller,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(Shifted::new(clock)),
             cluster: None,
-            wire: Tripwire::default(),
-            controller: None,
+            processes,
+            elect: false,
+            running: false,
             past_writes: 0,
             broken: Arc::default(),
+            data_plane: DataPlane::default(),
+            client_rate: None,
+            prometheus: None,
+            pods,
+            observer: None,
             _parts: Vec::new(),
         }
     }
 
-    /// Independent of what the controller believes: requests must never be sent where nobody
-    /// answers (INV-1).
-    fn watch_traffic(&mut self, cluster: Cluster) {
-        let broken = Arc::clone(&self.broken);
-        tokio::spawn(async move {
-            let mut seen = 0;
-            // Before the first pods are ready nobody can answer: a route counts from when it served.
-            let mut served = BTreeSet::new();
-            loop {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                let revision = cluster.revision();
-                if revision == seen {
-                    continue;
-                }
-                seen = revision;
-                let traffic = Traffic::of(&cluster);
-                let outages = traffic.outages();
-                let out: BTreeSet<&String> = outages.iter().map(|outage| &outage.route).collect();
-                for route in routes(&cluster) {
-                    if !out.contains(&route) {
-                        served.insert(route);
-                    }
-                }
-                for outage in &outages {
-                    if !served.contains(&outage.route) {
-                        continue;
-                    }
-                    note(
-                        &broken,
-                        format!(
-                            "INV-1: {} sends {:.0} % to {}, where nobody answers",
-                            outage.route,
-                            outage.share * 100.0,
-                            outage.destination
-                        ),
-                    );
-                }
-            }
-        });
+    async fn set_up(&mut self, scenario: &Scenario) -> Result<()> {
+        self.elect = scenario.controllers.is_some();
+        self.pods.set(&self.namespace, &scenario.pods);
+        let moved = self.observer.as_ref().map(Observer::moved);
+        self.data_plane = DataPlane::new(&scenario.data_plane, moved.unwrap_or_default())?;
+        self.client_rate = scenario.client_rate;
+        if !scenario.metrics.is_empty() {
+            let prometheus =
+                Prometheus::start(&scenario.metrics, self.client.clone(), &self.namespace).await?;
+            self.prometheus = Some(prometheus);
+        }
+        Ok(())
     }
 
-    /// Starts a controller. Its predecessor must have been stopped.
+    /// A text of manifests with what only this world knows filled in.
+    #[must_use]
+    pub fn fill_in(&self, documents: &str) -> String {
+        match &self.prometheus {
+            Some(prometheus) => documents.replace("$PROMETHEUS", prometheus.url()),
+            None => documents.to_owned(),
+        }
+    }
+
+    /// Starts the controllers. Their predecessors must have been stopped.
     ///
     /// # Errors
     /// When one is running.
     pub fn start_controller(&mut self) -> Result<()> {
-        anyhow::ensure!(self.controller.is_none(), "the controller runs already");
-        self.wire = Tripwire::default();
-        let client = self
-            .wire
-            .client(self.controller_client.clone(), &self.namespace);
+        for index in 0..self.processes.len() {
+            self.start_process(index)?;
+        }
+        self.running = true;
+        Ok(())
+    }
+
+    fn start_process(&mut self, index: usize) -> Result<()> {
         let broken = Arc::clone(&self.broken);
-        let config = Config {
-            clock: Arc::clone(&self.clock),
+        let mut config = Config {
+            clock: Arc::clone(&self.clock) as SharedClock,
             namespace: (self.ring == Ring::Real).then(|| self.namespace.clone()),
+            verify: self.data_plane.listener(),
+            http: HttpSettings {
+                rate: self.client_rate.map(|rate| (rate, 1)),
+                ..HttpSettings::default()
+            },
             on_plan: Some(Arc::new(move |seen: &Observed, plan: &Plan| {
                 for violation in sluice_core::invariants::check(seen, plan) {
                     note(&broken, violation.to_string());
@@ -166,7 +223,19 @@ impl World {
             })),
             ..Config::default()
         };
-        self.controller = Some(tokio::spawn(async move {
+        let process = self
+            .processes
+            .get_mut(index)
+            .ok_or_else(|| anyhow!("there is no controller {index}"))?;
+        anyhow::ensure!(process.task.is_none(), "the controller runs already");
+        process.wire = Tripwire::default();
+        let client = || process.wire.client(process.client.clone(), &self.namespace);
+        if self.elect {
+            config.lease = Some(LeaseSettings::new(&self.namespace, ""));
+            config.lease_client = Some(client());
+        }
+        let client = client();
+        process.task = Some(tokio::spawn(async move {
             if let Err(error) = run(config, client, std::future::pending()).await {
                 tracing::error!(%error, "the controller ended");
             }
@@ -174,16 +243,26 @@ impl World {
         Ok(())
     }
 
-    /// Stops it dead: nothing that it has begun is finished.
-    pub fn kill_controller(&mut self) {
-        self.wire.cut();
-        if let Some(task) = self.controller.take() {
-            task.abort();
+    fn kill_process(&mut self, index: usize) {
+        if let Some(process) = self.processes.get_mut(index) {
+            process.wire.cut();
+            if let Some(task) = process.task.take() {
+                task.abort();
+            }
+            self.past_writes += process.wire.writes();
+            process.wire = Tripwire::default();
         }
-        self.past_writes += self.wire.writes();
     }
 
-    /// Stops it dead and starts another.
+    /// Stops the controllers dead: nothing that they have begun is finished.
+    pub fn kill_controller(&mut self) {
+        for index in 0..self.processes.len() {
+            self.kill_process(index);
+        }
+        self.running = false;
+    }
+
+    /// Stops them dead and starts others.
     ///
     /// # Errors
     /// As [`World::start_controller`].
@@ -192,21 +271,59 @@ impl World {
         self.start_controller()
     }
 
-    /// Starts another controller if the present one has met its crash point.
+    /// Starts a process anew that has met its crash point, or that has ended because it lost its
+    /// lease.
     ///
     /// # Errors
     /// As [`World::start_controller`].
     pub fn revive(&mut self) -> Result<()> {
-        if self.wire.is_cut() {
-            self.restart_controller()
-        } else {
-            Ok(())
+        if !self.running {
+            return Ok(());
+        }
+        let dead: Vec<usize> = self
+            .processes
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| {
+                one.wire.is_cut() || one.task.as_ref().is_some_and(JoinHandle::is_finished)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        for index in dead {
+            self.kill_process(index);
+            for process in &self.processes {
+                process.wire.disarm();
+            }
+            self.start_process(index)?;
+        }
+        Ok(())
+    }
+
+    /// Whichever controller works dies right after its n-th write from now.
+    pub fn crash_after(&self, writes: u64) {
+        for process in &self.processes {
+            process.wire.arm(writes);
         }
     }
 
-    /// The controller dies right after its n-th write from now.
-    pub fn crash_after(&mut self, writes: u64) {
-        self.wire.arm(writes);
+    /// The answer to the n-th write from now is held back.
+    pub fn hold_after(&self, writes: u64) {
+        for process in &self.processes {
+            process.wire.hold_after(writes);
+        }
+    }
+
+    /// Whether an answer is being held back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.processes.iter().any(|one| one.wire.holds())
+    }
+
+    /// Lets it go.
+    pub fn release(&self) {
+        for process in &self.processes {
+            process.wire.release();
+        }
     }
 
     /// Creates or changes the objects of a text.
@@ -214,7 +331,7 @@ impl World {
     /// # Errors
     /// When the API server refuses one.
     pub async fn apply(&self, documents: &str) -> Result<()> {
-        manifest::apply(&self.client, &self.namespace, documents).await
+        manifest::apply(&self.client, &self.namespace, &self.fill_in(documents)).await
     }
 
     /// Lets time pass.
@@ -232,6 +349,11 @@ impl World {
         self.clock.now()
     }
 
+    /// The controllers' clock jumps.
+    pub fn jump(&self, by: SignedDuration) {
+        self.clock.jump(by);
+    }
+
     /// How long an `until` may take.
     #[must_use]
     pub fn patience(&self) -> Duration {
@@ -247,56 +369,84 @@ impl World {
         Duration::from_millis(100)
     }
 
+    /// A number that changes with every change in the cluster, where that is known.
+    #[must_use]
+    pub fn revision(&self) -> Option<u64> {
+        self.cluster.as_ref().map(Cluster::revision)
+    }
+
     /// Objects that controllers have written so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.past_writes + self.wire.writes()
+        let now: u64 = self.processes.iter().map(|one| one.wire.writes()).sum();
+        self.past_writes + now
     }
 
-    /// What the present controller has asked, for messages.
+    /// What the present controllers have asked, for messages.
     #[must_use]
-    pub fn requests(&self) -> std::collections::BTreeMap<String, u64> {
-        self.wire.requests()
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (what, count) in self.processes.iter().flat_map(|one| one.wire.requests()) {
+            *all.entry(what).or_default() += count;
+        }
+        all
     }
 
-    /// From now on the API server does this to the controller.
+    /// How pods that start from now on behave.
+    pub fn set_pods(&self, rules: &[PodRule]) {
+        self.pods.set(&self.namespace, rules);
+    }
+
+    /// From now on this goes wrong.
     ///
     /// # Errors
-    /// When this is not the simulation.
+    /// When this is not the simulation and the API server is to fail, or there is no Prometheus.
     pub fn fault(&self, fault: &Fault) -> Result<()> {
-        let cluster = self
-            .cluster
-            .as_ref()
-            .ok_or_else(|| anyhow!("faults need the simulated cluster"))?;
-        let add = |share: f64, effect: Effect| {
-            if share > 0.0 {
-                cluster
-                    .faults()
-                    .add(Rule::new(When::Chance(share), effect).user_agent(CONTROLLER));
-            }
-        };
-        add(fault.conflict, Effect::Conflict);
-        add(fault.error, Effect::InternalError);
-        add(fault.throttle, Effect::TooManyRequests(1));
-        add(fault.lost_answer, Effect::LoseAnswer);
-        if let Some(delay) = &fault.watch_delay {
-            let delay = Duration::from_secs(u64::try_from(seconds(delay)?).context("watch-delay")?);
-            add(1.0, Effect::DelayWatch(delay));
+        if let Some(verdict) = fault.verification {
+            self.data_plane.say(Some(verdict));
         }
-        Ok(())
+        if let Some(metrics) = fault.metrics {
+            let prometheus = self.prometheus.as_ref();
+            prometheus
+                .context("there is no Prometheus")?
+                .fault(Some(metrics));
+        }
+        if fault.spares_the_api() {
+            return Ok(());
+        }
+        let cluster = self.cluster.as_ref();
+        faults::add(cluster.context("faults need the simulated cluster")?, fault)
     }
 
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
+        self.data_plane.say(None);
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.fault(None);
+        }
         if let Some(cluster) = &self.cluster {
             cluster.faults().clear();
         }
     }
 
-    /// Invariants that broke since the last call.
-    #[must_use]
-    pub fn violations(&self) -> Vec<String> {
-        std::mem::take(&mut self.broken.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Pods that vanish, or are deleted by others than the controller, break nothing.
+    pub fn excuse(&self, pods: &[String]) {
+        if let Some(observer) = &self.observer {
+            observer.excuse(pods);
+        }
+    }
+
+    /// Invariants that broke since the last call, as far as everything that has happened is known.
+    pub async fn violations(&mut self) -> Vec<String> {
+        let mut found =
+            std::mem::take(&mut *self.broken.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(observer) = &mut self.observer {
+            found.extend(observer.violations().await);
+        }
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.elect) {
+            found.extend(faults::two_writers(&cluster.requests().entries()));
+        }
+        found
     }
 }
 
@@ -306,55 +456,10 @@ impl Drop for World {
     }
 }
 
-/// Routes, named as outages name them.
-fn routes(cluster: &Cluster) -> Vec<String> {
-    let kinds = [
-        ("networking.istio.io/v1", "VirtualService"),
-        ("networking.k8s.io/v1", "Ingress"),
-    ];
-    let all = kinds
-        .iter()
-        .flat_map(|(version, kind)| cluster.list(version, kind, "", ""));
-    all.map(|one| {
-        let at = |pointer| text(&one, pointer);
-        format!(
-            "{} {}/{}",
-            at("/kind"),
-            at("/metadata/namespace"),
-            at("/metadata/name")
-        )
-    })
-    .collect()
-}
-
 fn note(broken: &Mutex<Vec<String>>, text: String) {
     let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
     // One is enough to fail; a thousand would only hide the first.
     if broken.len() < 20 && !broken.contains(&text) {
         broken.push(text);
     }
-}
-
-/// The node's rules for a scenario's pods.
-#[must_use]
-pub fn kubelet_rules(pods: &[PodRule]) -> Vec<KubeletRule> {
-    let time = |text: &Option<String>| {
-        text.as_ref()
-            .and_then(|text| seconds(text).ok())
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map(Duration::from_secs)
-    };
-    pods.iter()
-        .map(|rule| {
-            let mut behaviour =
-                time(&rule.ready_after).map_or_else(Behaviour::default, Behaviour::ready_after);
-            if rule.never_ready {
-                behaviour = behaviour.fate(Fate::NeverReady);
-            }
-            if let Some(after) = time(&rule.crash_after) {
-                behaviour = behaviour.fate(Fate::CrashAfter(after));
-            }
-            KubeletRule::image(&rule.image, behaviour)
-        })
-        .collect()
 }

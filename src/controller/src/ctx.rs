@@ -37,6 +37,8 @@ pub struct Ctx {
     pub routers: sluice_trafficrouters::Config,
     /// Parallel writes of pods in one pass.
     pub pod_writes: usize,
+    /// Asked beside the routers whether the data plane follows.
+    pub verify: Option<crate::observe::Verify>,
     /// Told about every decision.
     pub on_plan: Option<OnPlan>,
     /// What is remembered of a Rollout from pass to pass.
@@ -52,6 +54,8 @@ pub struct Ctx {
 pub struct Memory {
     /// The write that failed in the previous pass.
     pub failure: Option<Failure>,
+    /// How many pods of each ReplicaSet have been up at once.
+    pub peaks: BTreeMap<String, sluice_core::observed::Peak>,
     /// Names at which creating a child failed because somebody else's object has it.
     pub taken_names: BTreeSet<String>,
     /// It is not known whether the last write of the object arrived: read it live first (INV-6).

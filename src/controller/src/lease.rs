@@ -114,7 +114,7 @@ impl Election {
     pub async fn acquire(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let sent = Instant::now();
-            match self.attempt().await {
+            match self.attempt(self.patience()).await {
                 Ok(true) => {
                     self.fence.open_until(sent + self.settings.renew_deadline);
                     tracing::info!(
@@ -149,7 +149,11 @@ impl Election {
                 () = tokio::time::sleep(self.settings.retry_period) => {}
             }
             let sent = Instant::now();
-            match self.attempt().await {
+            let left = self
+                .settings
+                .renew_deadline
+                .saturating_sub(renewed.elapsed());
+            match self.attempt(self.patience().min(left)).await {
                 Ok(true) => {
                     renewed = sent;
                     self.fence.open_until(sent + self.settings.renew_deadline);
@@ -178,8 +182,13 @@ impl Election {
         }
     }
 
-    async fn attempt(&mut self) -> Result<bool, AttemptError> {
-        let timeout = self.settings.retry_period.max(Duration::from_secs(1));
+    /// How long one attempt may take: a slow API server is no reason to give the lease up (FLT-27), but
+    /// two attempts should fit between a renewal and its deadline.
+    fn patience(&self) -> Duration {
+        (self.settings.renew_deadline / 2).max(self.settings.retry_period)
+    }
+
+    async fn attempt(&mut self, timeout: Duration) -> Result<bool, AttemptError> {
         match tokio::time::timeout(timeout, self.acquire_or_renew()).await {
             Ok(Ok(held)) => Ok(held),
             Ok(Err(source)) => Err(AttemptError::Api {

@@ -85,6 +85,8 @@ pub struct Config {
     pub own_namespace: String,
     /// Takes measurements; the providers of `sluice_analysis` when absent.
     pub measure: Option<Arc<dyn measure::Measure>>,
+    /// Asked beside the routers whether the data plane follows.
+    pub verify: Option<observe::Verify>,
     /// Listens to every decision about a Rollout.
     pub on_plan: Option<OnPlan>,
     /// Metrics, when the caller wants to see them; else the run makes its own.
@@ -114,6 +116,7 @@ impl Default for Config {
             routers: sluice_trafficrouters::Config::default(),
             own_namespace: "argo-rollouts".to_owned(),
             measure: None,
+            verify: None,
             on_plan: None,
             metrics: None,
             metrics_port: None,
@@ -295,6 +298,7 @@ async fn serve(
         settings,
         routers: config.routers.clone(),
         pod_writes: config.pod_writes,
+        verify: config.verify.clone(),
         on_plan: config.on_plan.clone(),
         memories: Memories::default(),
         experiment_memories: Memories::default(),

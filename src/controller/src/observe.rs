@@ -25,6 +25,10 @@ mod routes;
 pub use references::TemplateReader;
 pub use routes::{api_resource, read_routes};
 
+/// Answers beside the routers whether the data plane follows what they were last brought to (`None`:
+/// not known since the start of this process): for simulations, which have a data plane of their own.
+pub type Verify = Arc<dyn Fn(&Rollout, Option<&Want>) -> Verification + Send + Sync>;
+
 /// What a pass works on beyond the observation: raw forms that are written as a whole.
 #[derive(Debug, Default)]
 pub struct Raw {
@@ -51,6 +55,7 @@ pub async fn observe(ctx: &Ctx, rollout: Arc<Rollout>, now: Timestamp) -> (Obser
         pods: None,
         taken_names: memory.taken_names,
         failure: memory.failure,
+        peaks: memory.peaks,
         settings: ctx.settings.clone(),
         workload,
         rollout,
@@ -206,9 +211,13 @@ fn subset_hashes(rollout: &Rollout, routes: &Found) -> Seen<BTreeSet<String>> {
 
 /// What the routers say about the weights they were last given: the worst answer counts (TRF-13).
 async fn verify(ctx: &Ctx, rollout: &Rollout, want: Option<&Want>, routes: &Found) -> Verification {
-    let mut worst = Verification::NotSupported;
+    let routers = routers_for(rollout, &ctx.routers).unwrap_or_default();
+    let mut worst = match &ctx.verify {
+        Some(verify) if !routers.is_empty() => verify(rollout, want),
+        _ => Verification::NotSupported,
+    };
     let Some(want) = want else { return worst };
-    for router in routers_for(rollout, &ctx.routers).unwrap_or_default() {
+    for router in routers {
         let answer = router.verify(want, routes).await;
         let rank = |answer: &Verification| match answer {
             Verification::NotSupported => 0,
@@ -298,6 +307,30 @@ pub async fn reread(ctx: &Ctx, key: &Key) -> kube::Result<Option<Arc<Rollout>>> 
         return Ok(None);
     };
     Ok(Some(ctx.cache.rollouts.observe_write(rollout)))
+}
+
+/// Reads the ReplicaSets of an observation live and puts them into the cache. `false`: one of them has
+/// changed since.
+///
+/// # Errors
+/// When one cannot be read.
+pub async fn confirm(ctx: &Ctx, seen: &Observed) -> kube::Result<bool> {
+    let mut same = true;
+    for set in &seen.replica_sets {
+        let key = key_of(set.as_ref());
+        let api: Api<ReplicaSet> = Api::namespaced(ctx.client.clone(), key.namespace());
+        match api.get_opt(key.name()).await? {
+            Some(found) => {
+                same &= found.resource_version() == set.resource_version();
+                ctx.cache.replica_sets.observe_write(found);
+            }
+            None => {
+                same = false;
+                ctx.cache.replica_sets.observe_delete(&key);
+            }
+        }
+    }
+    Ok(same)
 }
 
 /// Query form of a selector; empty selects everything.

@@ -163,6 +163,12 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     if let Some(index) = stable.filter(|index| Some(*index) != new) {
         let to = stable_count(pass, index);
+        if to == 0 && stable_leaves(pass) && stable_is_asked_for(pass, index) {
+            let object = pass.set(index).map(Set::reason_object).unwrap_or_default();
+            let message = "its last pods go once the stable Service has moved on";
+            pass.wait(Why::new(Reason::SwitchWaitsForPods, object, message));
+            return false;
+        }
         let to = if pass.ctx.basic() {
             to
         } else {
@@ -219,6 +225,27 @@ fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
         to.max(spec)
     } else {
         to
+    }
+}
+
+/// Without a router: nothing of stable is wanted any more, and the new version has pods.
+pub(crate) fn stable_leaves(pass: &Pass<'_, '_>) -> bool {
+    pass.ctx.basic()
+        && !pass.aborted()
+        && pass.ctx.replicas > 0
+        && pass.view.stable() != pass.view.new
+        && pass.new_available() > 0
+        && basic_counts(pass).stable == 0
+}
+
+/// Whether the last pods of stable have to wait until the stable Service has been seen elsewhere.
+fn stable_is_asked_for(pass: &Pass<'_, '_>, index: usize) -> bool {
+    let service = pass.ctx.canary().map(|canary| &canary.stable_service);
+    match (service, pass.set(index)) {
+        (Some(service), Some(set)) if !service.is_empty() && set.spec > 0 => {
+            services::service_selects(pass.ctx, pass.view, service, &set.hash)
+        }
+        (Some(_) | None, _) => false,
     }
 }
 
@@ -279,10 +306,9 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             i32::try_from((i64::from(spec) - budget).max(0)).unwrap_or(spec)
         } else if services::referenced(pass.ctx, pass.view, set) {
             continue;
-        } else if pass.ctx.dynamic() {
-            0
         } else {
-            // A superseded canary gets its delay like an old stable (SE-9).
+            // A superseded canary gets its delay like an old stable (SE-9), and so does what is left of
+            // one that shrank with its share: a mesh may be behind (FLT-13).
             history::delayed_size(pass, index, spec, &mut kept)
         };
         let to = if pass.ctx.basic() {

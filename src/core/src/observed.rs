@@ -11,6 +11,10 @@ use sluice_crds::{AnalysisRun, Experiment, LabelSelector, RawPodTemplate, Replic
 
 use crate::traffic::Verification;
 
+pub mod peak;
+
+pub use peak::Peak;
+
 /// An object that was looked for. Absent and unread differ: nothing is concluded from the latter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen<T> {
@@ -50,6 +54,8 @@ pub struct Observed {
     pub taken_names: BTreeSet<String>,
     /// The write that failed in the previous pass, if one did.
     pub failure: Option<Failure>,
+    /// How many pods of each ReplicaSet have been up at once, by its name, as far as is remembered.
+    pub peaks: BTreeMap<String, Peak>,
     /// Settings of the process that decisions depend on.
     pub settings: Settings,
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::{AnalysisRun, Experiment, ReplicaSet};
 
+use crate::conditions::{kind, reason};
 use crate::duration::Ended;
 use crate::event::Event;
 use crate::traffic::Want;
@@ -175,6 +176,20 @@ impl Plan {
             wake,
             ..Self::default()
         }
+    }
+
+    /// Whether it gives the update up: the deadline was missed, or it is aborted by itself. Before that
+    /// is written, what it rests on has to be read live: a cache may be behind (FLT-3).
+    #[must_use]
+    pub fn gives_up(&self, seen: Option<&RolloutStatus>) -> bool {
+        let given_up = |status: &RolloutStatus| {
+            let conditions = &status.conditions;
+            let missed = |one: &sluice_crds::rollout::RolloutCondition| {
+                one.r#type == kind::PROGRESSING && one.reason == reason::DEADLINE
+            };
+            status.abort || conditions.iter().any(missed)
+        };
+        self.status.as_deref().is_some_and(given_up) && !seen.is_some_and(given_up)
     }
 
     /// Whether carrying it out writes nothing, given the status as read. A route that repeats the

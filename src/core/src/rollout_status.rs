@@ -7,6 +7,7 @@ use crate::decide::pass::{Flow, Pass};
 use crate::decide::view::{Deadline, Set};
 use crate::duration::{self, Facts};
 use crate::event::Event;
+use crate::observed::peak;
 use crate::phase;
 use crate::revision;
 use crate::step::Step;
@@ -209,6 +210,10 @@ fn exempt_for(pass: &Pass<'_, '_>, next: &sluice_crds::rollout::RolloutStatus) -
             Some(Step::Pause(_) | Step::Analysis(_) | Step::Experiment(_) | Step::Plugin(_))
         ),
         draining: others.any(|(_, set)| set.deadline() != Deadline::None),
+        regained: {
+            let seen = pass.ctx.seen;
+            !peak::surpassed(&seen.peaks, &seen.replica_sets)
+        },
     }
 }
 

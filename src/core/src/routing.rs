@@ -292,8 +292,8 @@ fn has_managed_routes(pass: &Pass<'_, '_>) -> bool {
             .any(|step| matches!(step, Step::SetHeaderRoute(_) | Step::SetMirrorRoute(_)))
 }
 
-/// The canary Service of an aborted update goes back to stable, ready or not: stable is what there
-/// is (TRF-5 c). Ping and pong never swap back (CTL-70).
+/// The canary Service of an aborted update goes back to stable, fully ready or not: stable is what
+/// there is (TRF-5 c). Ping and pong never swap back (CTL-70).
 fn canary_service_to_stable(pass: &mut Pass<'_, '_>) {
     let Some(canary) = pass
         .ctx
@@ -302,13 +302,22 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>) {
     else {
         return;
     };
-    let Some(hash) = pass.stable_set().map(|set| set.hash.clone()) else {
+    let Some((hash, available)) = pass
+        .stable_set()
+        .map(|set| (set.hash.clone(), set.available))
+    else {
         return;
     };
+    // Not away from pods that answer to none (FLT-9).
+    if available == 0 && pass.recorded().is_some_and(|on| on.canary > 0) && canary_behind(pass) > 0
+    {
+        return;
+    }
     services::point(pass, &canary.canary_service, &hash);
 }
 
-/// More traffic for the canary has to wait until its Service selects it (INV-1).
+/// More traffic for the canary has to wait until its Service selects it, and until the split in force
+/// is not denied (INV-1).
 fn hold_back(pass: &mut Pass<'_, '_>, _routing: &RolloutTrafficRouting, desired: &mut Desired) {
     let now = pass.recorded().map_or(0, |weights| weights.canary);
     let Some(canary) = pass.ctx.canary().filter(|_| desired.weight > now) else {
@@ -318,7 +327,9 @@ fn hold_back(pass: &mut Pass<'_, '_>, _routing: &RolloutTrafficRouting, desired:
     let Some(service) = pass.view.services.get(name) else {
         return;
     };
-    if service.pod_hash() != desired.canary_hash {
+    // Nor before the data plane has what it was given so far: the members of that Service may be
+    // what it lacks (FLT-10).
+    if service.pod_hash() != desired.canary_hash || in_doubt(pass) {
         desired.weight = now;
         pass.unproven = true;
     }

@@ -155,7 +155,11 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, promoting: bool) {
             pass.new_set()
                 .is_some_and(|set| set.hash == service.pod_hash())
         });
-    if !(promoting && selects_new) {
+    if crate::canary::stable_leaves(pass) {
+        // Its last pods are about to go: who asks for stable is to meet somebody (FLT-20).
+        let new = pass.view.new;
+        point_when_available(pass, &canary.stable_service, new);
+    } else if !(promoting && selects_new) {
         point_when_available(pass, &canary.stable_service, Some(stable));
     }
     if crate::routing::rolling_back(pass) {

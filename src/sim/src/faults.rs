@@ -153,8 +153,8 @@ pub(crate) struct Verdict {
 /// Commands to running watches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WatchControl {
-    /// Resources whose watches stand still.
-    pub(crate) frozen: Vec<String>,
+    /// Watches that stand still, by their client's agent (part of it) and resource.
+    pub(crate) frozen: Vec<(String, String)>,
     /// Raised for each cut, with the resource (all when empty).
     pub(crate) cuts: Vec<String>,
 }
@@ -265,14 +265,19 @@ impl Faults {
 
     /// Holds back the news of a resource until [`Faults::thaw_watches`].
     pub fn freeze_watches(&self, resource: &str) {
+        self.freeze_watches_of("", resource);
+    }
+
+    /// The same, only for clients whose user agent contains `agent`.
+    pub fn freeze_watches_of(&self, agent: &str, resource: &str) {
         self.watches
-            .send_modify(|w| w.frozen.push(resource.to_owned()));
+            .send_modify(|w| w.frozen.push((agent.to_owned(), resource.to_owned())));
     }
 
     /// Lets the news of a resource flow again.
     pub fn thaw_watches(&self, resource: &str) {
         self.watches
-            .send_modify(|w| w.frozen.retain(|r| r != resource));
+            .send_modify(|w| w.frozen.retain(|(_, r)| r != resource));
     }
 
     pub(crate) fn watch_control(&self) -> watch::Receiver<WatchControl> {

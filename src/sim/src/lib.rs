@@ -73,4 +73,4 @@ pub use listen::{Listener, kubeconfig};
 pub use metrics::{MetricFault, Metrics, Variable};
 pub use request::Verb;
 pub use service::{LogEntry, RequestLog};
-pub use traffic::{Outage, Shares, Traffic};
+pub use traffic::{Flow, Outage, Shares, Traffic};

@@ -108,7 +108,7 @@ impl ApiService {
             return Err(broken());
         }
         Ok(match result {
-            Ok(answer) => self.respond(&request, answer, &verdict),
+            Ok(answer) => self.respond(&request, answer, &verdict, agent),
             Err(error) => refused(&error),
         })
     }
@@ -118,10 +118,11 @@ impl ApiService {
         request: &ResourceRequest,
         answer: Answer,
         verdict: &Verdict,
+        agent: String,
     ) -> Response<AnswerBody> {
         match answer.content {
             Content::Watch(plan) if request.verb == Verb::Watch => {
-                let body = watching::body(self.cluster.clone(), *plan, verdict);
+                let body = watching::body(self.cluster.clone(), *plan, verdict, agent);
                 let mut response = Response::new(body);
                 json_type(response.headers_mut());
                 response

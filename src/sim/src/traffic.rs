@@ -45,6 +45,23 @@ pub struct Outage {
     pub share: f64,
 }
 
+/// Where a rule of a route sends requests, and who is there to answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flow {
+    /// The route: kind, namespace and name.
+    pub route: String,
+    /// Position of the rule among those of its route.
+    pub rule: usize,
+    /// Service, with the subset where one is meant.
+    pub destination: String,
+    /// Its share of the rule's requests, from 0 to 1.
+    pub share: f64,
+    /// Ready pods by pod hash.
+    pub ready: BTreeMap<String, usize>,
+    /// The pod hash that Service or subset select; empty when neither selects one.
+    pub selects: String,
+}
+
 /// Where one route sends a share of its requests.
 #[derive(Debug, Clone, PartialEq)]
 struct Destination {
@@ -133,6 +150,118 @@ impl Traffic {
             }
         }
         outages
+    }
+
+    /// Takes an object in, or a newer version of it; other kinds are ignored.
+    pub fn put(&mut self, value: Value) {
+        self.remove(
+            text(&value, &["kind"]),
+            object::namespace(&value),
+            object::name(&value),
+        );
+        if let Some(list) = self.list_of(text(&value, &["kind"])) {
+            list.push(value);
+        }
+    }
+
+    /// Forgets an object.
+    pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
+        if let Some(list) = self.list_of(kind) {
+            list.retain(|one| {
+                text(one, &["kind"]) != kind
+                    || object::namespace(one) != namespace
+                    || object::name(one) != name
+            });
+        }
+    }
+
+    fn list_of(&mut self, kind: &str) -> Option<&mut Vec<Value>> {
+        match kind {
+            "Service" => Some(&mut self.services),
+            "Pod" => Some(&mut self.pods),
+            "EndpointSlice" => Some(&mut self.slices),
+            "DestinationRule" => Some(&mut self.destination_rules),
+            kind if ROUTES.iter().any(|(_, known)| *known == kind) => Some(&mut self.routes),
+            _ => None,
+        }
+    }
+
+    /// Every destination of every rule of every route, those of managed header routes and mirrors
+    /// included.
+    pub fn flows(&self) -> Vec<Flow> {
+        let mut flows = Vec::new();
+        for route in &self.routes {
+            let name = format!(
+                "{} {}/{}",
+                text(route, &["kind"]),
+                object::namespace(route),
+                object::name(route)
+            );
+            for (rule, destinations) in routes::rules_of(self, route).into_iter().enumerate() {
+                for destination in destinations {
+                    flows.push(self.flow(name.clone(), rule, &destination));
+                }
+            }
+        }
+        flows
+    }
+
+    /// What requests to a Service meet that no route leads elsewhere.
+    pub fn flow_of_service(&self, namespace: &str, name: &str) -> Flow {
+        let destination = Destination {
+            namespace: namespace.to_owned(),
+            service: name.to_owned(),
+            subset: String::new(),
+            share: 1.0,
+        };
+        self.flow(format!("Service {namespace}/{name}"), 0, &destination)
+    }
+
+    fn flow(&self, route: String, rule: usize, destination: &Destination) -> Flow {
+        let mut ready = BTreeMap::new();
+        for pod in self.ready(destination) {
+            *ready.entry(hash(pod).to_owned()).or_default() += 1;
+        }
+        let subset = &destination.subset;
+        let subset = if subset.is_empty() {
+            String::new()
+        } else {
+            format!("/{subset}")
+        };
+        Flow {
+            route,
+            rule,
+            destination: format!("{}{subset}", destination.service),
+            share: destination.share,
+            ready,
+            selects: self.selects(destination),
+        }
+    }
+
+    fn selects(&self, destination: &Destination) -> String {
+        let of = |labels: Option<&serde_json::Map<String, Value>>| {
+            HASH_LABELS
+                .iter()
+                .find_map(|key| labels?.get(*key)?.as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let subsets = self.destination_rules.iter().flat_map(|rule| {
+            let (service, _) = routes::host(text(rule, &["spec", "host"]), object::namespace(rule));
+            let mine = service == destination.service;
+            items(rule, &["spec", "subsets"])
+                .iter()
+                .filter(move |_| mine)
+        });
+        let subset = subsets
+            .filter(|subset| text(subset, &["name"]) == destination.subset)
+            .map(|subset| of(map(subset, &["labels"])))
+            .find(|hash| !hash.is_empty());
+        subset.unwrap_or_else(|| {
+            of(self
+                .service(&destination.namespace, &destination.service)
+                .and_then(|service| map(service, &["spec", "selector"])))
+        })
     }
 
     fn destinations(&self, namespace: &str, target: &str) -> Vec<Destination> {

@@ -1,11 +1,12 @@
 //! Passes over Rollouts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_core::decide::decide;
 use sluice_core::event::Event;
-use sluice_core::observed::Observed;
+use sluice_core::observed::{Observed, Peak, peak};
 use sluice_core::plan::Plan;
 use sluice_crds::Time;
 use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
@@ -16,7 +17,7 @@ use crate::events::Regarding;
 use crate::execute::{Outcome, Stop, execute};
 use crate::key::Key;
 use crate::metrics::Subject;
-use crate::observe::{observe, reread};
+use crate::observe::{confirm, observe, reread};
 use crate::queue::Next;
 
 /// How long a status that only counts pods may wait for company.
@@ -64,8 +65,18 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
         ctx.memories.change(key, |memory| memory.announced = true);
     }
     let now = ctx.clock.now();
-    let (seen, raw) = observe(ctx, rollout, now).await;
-    let plan = decide(&seen, now);
+    let (mut seen, mut raw) = observe(ctx, rollout, now).await;
+    let mut plan = decide(&seen, now);
+    if plan.gives_up(seen.rollout.status.as_ref()) {
+        match confirm(ctx, &seen).await {
+            Ok(true) => {}
+            Ok(false) => {
+                (seen, raw) = observe(ctx, seen.rollout.clone(), now).await;
+                plan = decide(&seen, now);
+            }
+            Err(error) => return Next::Retry(error.to_string()),
+        }
+    }
     if let Some(on_plan) = &ctx.on_plan {
         on_plan(&seen, &plan);
     }
@@ -83,7 +94,9 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
         return Next::After(wait);
     }
     let outcome = execute(ctx, &seen, &raw, &plan).await;
-    finish(ctx, key, outcome, seen.failure.is_some(), plan.wake, now)
+    let peaks = peak::with(&seen.peaks, &seen.replica_sets);
+    let had_failed = seen.failure.is_some();
+    finish(ctx, key, outcome, had_failed, plan.wake, now, peaks)
 }
 
 /// How long a status that only counts pods may still wait: pods come and go in bursts, and each
@@ -141,12 +154,16 @@ fn finish(
     had_failed: bool,
     wake: Option<jiff::Timestamp>,
     now: jiff::Timestamp,
+    peaks: BTreeMap<String, Peak>,
 ) -> Next {
     match outcome.stop {
         None => {
-            if had_failed {
-                ctx.memories.change(key, |memory| memory.failure = None);
-            }
+            ctx.memories.change(key, |memory| {
+                if had_failed {
+                    memory.failure = None;
+                }
+                memory.peaks = peaks;
+            });
             if outcome.wrote {
                 Next::Now
             } else {

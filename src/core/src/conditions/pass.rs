@@ -101,8 +101,9 @@ impl Pass<'_> {
         let rollout = self.rollout.metadata.name.as_deref().unwrap_or("");
         let rs = self.new_rs.and_then(|rs| rs.metadata.name.as_deref());
         let stored = self.rollout.status.as_ref();
-        let moved =
-            stored.is_none_or(|stored| progress::progressed(&self.rollout.spec, stored, next));
+        let moved = stored.is_none_or(|stored| {
+            progress::progressed(&self.rollout.spec, stored, next, self.exempt.regained)
+        });
         if progress::healthy(self.rollout, next) {
             let message = format!(
                 "ReplicaSet \"{}\" has successfully progressed.",

@@ -41,13 +41,20 @@ fn strategy_done(spec: &RolloutSpec, next: &RolloutStatus) -> bool {
     steps_done && is_completed(next) && next.replicas == spec.replicas()
 }
 
-/// Whether this pass moved the Rollout (API-60).
+/// Whether this pass moved the Rollout (API-60). Pods that come back after a crash (`regained`) do not
+/// move an update (FLT-35).
 #[must_use]
-pub fn progressed(spec: &RolloutSpec, stored: &RolloutStatus, next: &RolloutStatus) -> bool {
+pub fn progressed(
+    spec: &RolloutSpec,
+    stored: &RolloutStatus,
+    next: &RolloutStatus,
+    regained: bool,
+) -> bool {
+    let more_up = next.ready_replicas > stored.ready_replicas
+        || next.available_replicas > stored.available_replicas;
     let counters = next.updated_replicas != stored.updated_replicas
         || next.replicas - next.updated_replicas < stored.replicas - stored.updated_replicas
-        || next.ready_replicas > stored.ready_replicas
-        || next.available_replicas > stored.available_replicas;
+        || (more_up && (!regained || is_completed(next)));
     if counters {
         return true;
     }
@@ -73,6 +80,8 @@ pub struct Exempt {
     pub step: bool,
     /// A ReplicaSet other than the new one waits for its scale-down deadline.
     pub draining: bool,
+    /// Pods that are up now were up before: no more of them than ever.
+    pub regained: bool,
 }
 
 impl Exempt {
@@ -131,7 +140,7 @@ pub fn deadline_abort(
     let due = rollout.spec.progress_deadline_abort
         && !stored.abort
         && !is_completed(next)
-        && !progressed(&rollout.spec, stored, next)
+        && !progressed(&rollout.spec, stored, next, exempt.regained)
         && !exempt.applies(&stored.conditions)
         && timed_out(&stored.conditions, deadline_of(&rollout.spec), now);
     due.then(|| timeout_message(rollout.metadata.name.as_deref().unwrap_or(""), new_rs))
@@ -235,7 +244,7 @@ mod tests {
         for (name, change, want) in rows {
             let mut next = stored();
             change(&mut next);
-            let got = [&canary, &blue_green].map(|spec| progressed(spec, &stored(), &next));
+            let got = [&canary, &blue_green].map(|spec| progressed(spec, &stored(), &next, false));
             assert_eq!(got, want, "{name}");
         }
     }

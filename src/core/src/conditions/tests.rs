@@ -365,22 +365,13 @@ fn deadlines() {
         abort(601, none).unwrap(),
         "ReplicaSet \"web-a\" has timed out progressing."
     );
+    assert_eq!(abort(601, Exempt { step: true, ..none }), None);
     assert_eq!(
         abort(
             601,
             Exempt {
-                step: true,
-                draining: false
-            }
-        ),
-        None
-    );
-    assert_eq!(
-        abort(
-            601,
-            Exempt {
-                step: false,
-                draining: true
+                draining: true,
+                ..none
             }
         ),
         None

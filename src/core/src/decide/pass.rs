@@ -8,6 +8,7 @@ use super::view::{Set, View};
 use crate::pause::Pauses;
 use crate::replicas::routed::{Recorded, Routed};
 use crate::replicas::{CanaryScale, Position, RsCount, basic};
+use crate::units::share_up;
 use crate::why::{Reason, Why};
 
 /// Whether the next pass may be decided at once.
@@ -152,6 +153,16 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     pub(crate) fn routed(&self, weights: Option<Recorded>) -> Routed<'_> {
+        let mut new = self.new_set().map(Set::count);
+        if let (Some(new), Some(weights)) = (&mut new, weights)
+            && self.aborted()
+            && crate::routing::in_doubt(self)
+        {
+            // Pods that stay because nobody confirms that they may go do not hold up the way back
+            // (FLT-11, INV-10).
+            let needed = share_up(self.ctx.replicas, weights.canary, self.ctx.whole());
+            new.available = new.available.min(needed);
+        }
         Routed {
             at: self.position(),
             replicas: self.ctx.replicas,
@@ -161,7 +172,7 @@ impl<'p, 'a> Pass<'p, 'a> {
                 .canary()
                 .and_then(|canary| canary.min_pods_per_replica_set),
             abort_delay: self.ctx.abort_delay().written,
-            new: self.new_set().map(Set::count),
+            new,
             stable: self.stable_set().map(Set::count),
             recorded: weights,
         }

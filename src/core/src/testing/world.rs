@@ -15,9 +15,10 @@ use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::{AnalysisRun, Experiment, RawPodTemplate, ReplicaSet, Rollout, keys};
 
 use super::RolloutBuilder;
+use super::life::Life;
 use crate::decide::{decide, needs_pods};
 use crate::event::Event;
-use crate::observed::{Observed, PodView, Seen, ServiceView, Settings, Workload};
+use crate::observed::{Observed, Peak, PodView, Seen, ServiceView, Settings, Workload, peak};
 use crate::plan::{Action, Plan};
 use crate::traffic::{Verification, Want};
 
@@ -40,6 +41,8 @@ pub struct World {
     pub references: References,
     /// What the routers say.
     pub verification: Verification,
+    /// How many pods have been up at once.
+    pub peaks: BTreeMap<String, Peak>,
     /// What `spec.workloadRef` leads to.
     pub workload: Workload,
     /// What the routers were asked for, in order.
@@ -52,6 +55,8 @@ pub struct World {
     pub startup: i64,
     /// Images whose pods never become available.
     pub broken: BTreeSet<String>,
+    /// How pods live, by a part of their image; all others are available after `startup`.
+    pub lives: Vec<(String, Life)>,
     /// Sizes after each change, as `canary/stable` in `spec.replicas`.
     pub sizes: Vec<String>,
     /// Writes of any kind that changed something.
@@ -96,12 +101,14 @@ impl World {
             pods: BTreeMap::new(),
             references: References::default(),
             verification: Verification::NotSupported,
+            peaks: BTreeMap::new(),
             workload: Workload::NotReferenced,
             routes: Vec::new(),
             events: Vec::new(),
             now: super::t0(),
             startup: 0,
             broken: BTreeSet::new(),
+            lives: Vec::new(),
             sizes: Vec::new(),
             writes: 0,
             version: 1,
@@ -138,6 +145,7 @@ impl World {
             pods,
             taken_names: BTreeSet::new(),
             failure: None,
+            peaks: self.peaks.clone(),
             settings: Settings::default(),
         }
     }
@@ -163,6 +171,8 @@ impl World {
                 self.writes += 1;
             }
             self.events.extend(plan.events.iter().cloned());
+            let sets: Vec<_> = self.sets.values().cloned().map(Arc::new).collect();
+            self.peaks = peak::with(&self.peaks, &sets);
         }
         let sizes = self.size_text();
         if self.sizes.last() != Some(&sizes) {
@@ -507,14 +517,17 @@ impl World {
             self.pods.insert(pod.name.clone(), pod);
         }
         let set = self.sets.get(name).expect("exists");
-        let broken = self.broken.contains(&image(&set.spec.template));
-        let (now, startup) = (self.now, SignedDuration::from_secs(self.startup));
+        let image = image(&set.spec.template);
+        let life = self.lives.iter().find(|(part, _)| image.contains(part));
+        let life = life.map_or(Life::ready_after(self.startup), |(_, life)| *life);
+        let broken = self.broken.contains(&image);
+        let now = self.now;
         let mut available = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.owner == uid) {
             pod.available = !broken
                 && pod
                     .created
-                    .is_some_and(|at| now.duration_since(at) >= startup);
+                    .is_some_and(|at| life.available(now.duration_since(at).as_secs()));
             available += i32::from(pod.available);
         }
         let set = self.sets.get_mut(name).expect("exists");

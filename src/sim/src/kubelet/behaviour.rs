@@ -164,7 +164,8 @@ impl PodRule {
         }
     }
 
-    pub(super) fn matches(&self, pod: &Value) -> bool {
+    /// Whether it is about this pod.
+    pub fn matches(&self, pod: &Value) -> bool {
         let has = |(key, value): (&String, &String)| {
             labels(pod)
                 .and_then(|l| l.get(key))

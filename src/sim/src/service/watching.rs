@@ -48,6 +48,7 @@ pub(crate) struct WatchPlan {
 
 struct Running {
     cluster: Cluster,
+    agent: String,
     plan: WatchPlan,
     news: Option<Receiver<u64>>,
     control: Receiver<WatchControl>,
@@ -61,7 +62,12 @@ struct Running {
 }
 
 /// The body of a watch's answer.
-pub(super) fn body(cluster: Cluster, plan: WatchPlan, verdict: &Verdict) -> AnswerBody {
+pub(super) fn body(
+    cluster: Cluster,
+    plan: WatchPlan,
+    verdict: &Verdict,
+    agent: String,
+) -> AnswerBody {
     let now = Instant::now();
     let control = cluster.faults().watch_control();
     let cuts_seen = control.borrow().cuts.len();
@@ -77,6 +83,7 @@ pub(super) fn body(cluster: Cluster, plan: WatchPlan, verdict: &Verdict) -> Answ
         started: false,
         over: false,
         cluster,
+        agent,
         plan,
     };
     let frames = stream::unfold(running, |mut running| async move {
@@ -177,10 +184,12 @@ impl Running {
     }
 
     fn is_frozen(&self) -> bool {
-        self.control
-            .borrow()
-            .frozen
-            .contains(&self.plan.kind.plural)
+        let plural = &self.plan.kind.plural;
+        let control = self.control.borrow();
+        let mut frozen = control.frozen.iter();
+        frozen.any(|(agent, resource)| {
+            resource == plural && (agent.is_empty() || self.agent.contains(agent))
+        })
     }
 
     fn is_cut(&mut self) -> bool {

@@ -33,6 +33,31 @@ pub(super) fn of_route(traffic: &Traffic, route: &Value) -> Vec<Destination> {
     }
 }
 
+/// Destinations of each rule of a route.
+pub(super) fn rules_of(traffic: &Traffic, route: &Value) -> Vec<Vec<Destination>> {
+    if text(route, &["kind"]) != "VirtualService" {
+        return vec![of_route(traffic, route)];
+    }
+    let rules = ["http", "tcp", "tls"].into_iter();
+    rules
+        .flat_map(|section| items(route, &["spec", section]))
+        .map(|rule| {
+            let mut found = istio_rule(route, rule);
+            let mirrors = items(rule, &["mirrors"]).iter();
+            let mirrors = mirrors.filter_map(|mirror| at(mirror, &["destination"]));
+            for mirror in mirrors.chain(at(rule, &["mirror"])) {
+                let share = at(rule, &["mirrorPercentage", "value"]).and_then(Value::as_f64);
+                found.push(istio_destination(
+                    route,
+                    mirror,
+                    share.unwrap_or(100.0) / 100.0,
+                ));
+            }
+            found
+        })
+        .collect()
+}
+
 /// Destinations of a route if it is about the target.
 pub(super) fn for_target(
     traffic: &Traffic,
@@ -86,21 +111,29 @@ fn virtual_service(route: &Value) -> Vec<Destination> {
     for other in ["tcp", "tls"] {
         rule = rule.or_else(|| items(route, &["spec", other]).first());
     }
-    let Some(rule) = rule else { return Vec::new() };
+    rule.map(|rule| istio_rule(route, rule)).unwrap_or_default()
+}
+
+fn istio_rule(route: &Value, rule: &Value) -> Vec<Destination> {
     let list = items(rule, &["route"]);
     let total = total(list);
     list.iter()
-        .map(|d| {
-            let given = text(d, &["destination", "host"]);
-            let (service, namespace) = host(given, object::namespace(route));
-            Destination {
-                namespace,
-                service,
-                subset: text(d, &["destination", "subset"]).to_owned(),
-                share: share(d, total, list.len()),
-            }
+        .filter_map(|d| {
+            let to = at(d, &["destination"])?;
+            Some(istio_destination(route, to, share(d, total, list.len())))
         })
         .collect()
+}
+
+fn istio_destination(route: &Value, destination: &Value, share: f64) -> Destination {
+    let given = text(destination, &["host"]);
+    let (service, namespace) = host(given, object::namespace(route));
+    Destination {
+        namespace,
+        service,
+        subset: text(destination, &["subset"]).to_owned(),
+        share,
+    }
 }
 
 fn http_route(route: &Value) -> Vec<Destination> {

@@ -317,8 +317,8 @@ fn a_revert_waits_for_stable() {
     expect![[r#"
         SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '5dfb79b7ff'
         TrafficWeightUpdated Traffic weight updated from 75 to 0
-        ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 3 to 0
-        step 2 pods 4/0 weight 0/100 Healthy"#]]
+        step 2 pods 4/0+3 weight 0/100 Healthy
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay"#]]
     .assert_eq(&traced(&mut world));
     assert_eq!(
         world.services["web-canary"].pod_hash(),

@@ -162,6 +162,7 @@ pub(super) fn observed(file: &str) -> (Observed, Timestamp) {
         pods: Some(pods.collect()),
         taken_names: Default::default(),
         failure: None,
+        peaks: Default::default(),
         settings: Settings::default(),
         rollout: Arc::new(rollout),
     };
