@@ -24,9 +24,11 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     }
     metadata::reconcile(pass);
     history::reconcile(pass);
+    let ready = reason_to_promote(pass).is_some();
     let promoting = promotion(pass).is_some();
-    services::reconcile_canary(pass, promoting);
+    services::reconcile_canary(pass, ready, promoting);
     routing::reconcile(pass);
+    services::reconcile_ping_pong(pass);
     experiments::reconcile(pass);
     analysis::reconcile_canary(pass);
     if pass.pauses.has_added() {
@@ -198,7 +200,7 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         let weights = routing::proven(pass, just_set);
         let to = routed::counts(&pass.routed(weights)).canary;
         let spec = pass.set(index).map_or(0, |set| set.spec);
-        if pass.aborted() && routing::in_doubt(pass) {
+        if routing::in_doubt(pass) {
             to.max(spec)
         } else {
             to
@@ -262,8 +264,14 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         .iter()
         .map(|set| i64::from(set.available))
         .sum();
-    let floor = i64::from(pass.ctx.replicas) - i64::from(pass.ctx.fences.unavailable);
-    let mut budget = available - floor;
+    let floor = if pass.ctx.basic() {
+        pass.ctx
+            .replicas
+            .saturating_sub(pass.ctx.fences.unavailable)
+    } else {
+        pass.ctx.floor()
+    };
+    let mut budget = available - i64::from(floor);
     if pass.ctx.routing().is_some() && routing::in_doubt(pass) {
         return resized;
     }
@@ -280,7 +288,10 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         }
         let spec = set.spec;
         let to = if pass.ctx.basic() {
-            i32::try_from((i64::from(spec) - budget).max(0)).unwrap_or(spec)
+            // The stable Service may not have moved on yet (INV-1).
+            let held = i64::from(services::on_stable_service(pass, &set.hash));
+            let to = (i64::from(spec) - budget).max(held);
+            i32::try_from(to).unwrap_or(spec).min(spec)
         } else if services::referenced(pass.ctx, pass.view, set) {
             continue;
         } else if pass.ctx.dynamic() {
@@ -313,19 +324,25 @@ fn shortfall(pass: &Pass<'_, '_>) -> Option<Shortfall> {
 
 /// Why the new version may become stable in this pass, in the words of the event (CTL-95).
 fn promotion(pass: &Pass<'_, '_>) -> Option<String> {
+    let reason = reason_to_promote(pass)?;
+    if pass.view.stable().is_none() {
+        return Some(reason);
+    }
+    let new = pass.new_set()?.count();
+    let replicas = pass.ctx.replicas;
+    let enough = new.available >= replicas
+        || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);
+    enough.then_some(reason)
+}
+
+/// The same, its pods apart.
+fn reason_to_promote(pass: &Pass<'_, '_>) -> Option<String> {
     let read = pass.read();
     pass.view.new?;
     if pass.view.stable().is_none() {
         return Some("Initial deploy".to_owned());
     }
     if pass.aborted() {
-        return None;
-    }
-    let new = pass.new_set()?.count();
-    let replicas = pass.ctx.replicas;
-    let enough = new.available >= replicas
-        || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);
-    if !enough {
         return None;
     }
     if read.promote_full {
@@ -483,10 +500,17 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
                 .revision()
                 .parse::<i64>()
                 .is_ok_and(|revision| revision <= 1);
-            first || pass.route_applied
+            // Nor where the user wants no canary pod yet: there is nothing to route to, and waiting
+            // would have no end.
+            first || pass.route_applied || wanted_pods(pass) == 0
         }
         Step::Plugin(_) | Step::Empty => false,
     }
+}
+
+/// Pods that the canary is to have at the current step.
+fn wanted_pods(pass: &Pass<'_, '_>) -> i32 {
+    routed::counts(&pass.routed(pass.recorded())).canary
 }
 
 /// A step that a plugin would carry out: said, and waited for.
