@@ -203,6 +203,7 @@ fn context(client: Client, clock: SharedClock, metrics: Metrics, scope: Scope) -
         routers: sluice_trafficrouters::Config::default(),
         pod_writes: 0,
         on_plan: None,
+        verify: None,
         memories: Memories::default(),
         experiment_memories: Memories::default(),
         measuring: Measuring::new(Arc::new(Nothing), clock, queues.runs, tasks, stop),

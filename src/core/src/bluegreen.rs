@@ -128,7 +128,9 @@ fn new_count(pass: &Pass<'_, '_>) -> i32 {
         .any(|set| !active.is_empty() && set.hash == active)
         && active != pass.new_hash();
     let fresh = pass.new_hash() != read.current_pod_hash;
-    if !other_active || read.promote_full {
+    // Where nothing has to be proven there is no preview to pass first.
+    let fast = read.promote_full || revision::fast_rollback(pass.ctx, pass.view);
+    if !other_active || fast {
         return replicas;
     }
     if !fresh && read.pause_conditions.is_empty() && read.blue_green.scale_up_preview_check_point {

@@ -24,9 +24,11 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     }
     metadata::reconcile(pass);
     history::reconcile(pass);
+    let ready = reason_to_promote(pass).is_some();
     let promoting = promotion(pass).is_some();
-    services::reconcile_canary(pass, promoting);
+    services::reconcile_canary(pass, ready, promoting);
     routing::reconcile(pass);
+    services::reconcile_ping_pong(pass);
     experiments::reconcile(pass);
     analysis::reconcile_canary(pass);
     if pass.pauses.has_added() {
@@ -163,12 +165,6 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     if let Some(index) = stable.filter(|index| Some(*index) != new) {
         let to = stable_count(pass, index);
-        if to == 0 && stable_leaves(pass) && stable_is_asked_for(pass, index) {
-            let object = pass.set(index).map(Set::reason_object).unwrap_or_default();
-            let message = "its last pods go once the stable Service has moved on";
-            pass.wait(Why::new(Reason::SwitchWaitsForPods, object, message));
-            return false;
-        }
         let to = if pass.ctx.basic() {
             to
         } else {
@@ -200,7 +196,7 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         let weights = routing::proven(pass, just_set);
         let to = routed::counts(&pass.routed(weights)).canary;
         let spec = pass.set(index).map_or(0, |set| set.spec);
-        if pass.aborted() && routing::in_doubt(pass) {
+        if routing::in_doubt(pass) {
             to.max(spec)
         } else {
             to
@@ -225,27 +221,6 @@ fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
         to.max(spec)
     } else {
         to
-    }
-}
-
-/// Without a router: nothing of stable is wanted any more, and the new version has pods.
-pub(crate) fn stable_leaves(pass: &Pass<'_, '_>) -> bool {
-    pass.ctx.basic()
-        && !pass.aborted()
-        && pass.ctx.replicas > 0
-        && pass.view.stable() != pass.view.new
-        && pass.new_available() > 0
-        && basic_counts(pass).stable == 0
-}
-
-/// Whether the last pods of stable have to wait until the stable Service has been seen elsewhere.
-fn stable_is_asked_for(pass: &Pass<'_, '_>, index: usize) -> bool {
-    let service = pass.ctx.canary().map(|canary| &canary.stable_service);
-    match (service, pass.set(index)) {
-        (Some(service), Some(set)) if !service.is_empty() && set.spec > 0 => {
-            services::service_selects(pass.ctx, pass.view, service, &set.hash)
-        }
-        (Some(_) | None, _) => false,
     }
 }
 
@@ -285,8 +260,14 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         .iter()
         .map(|set| i64::from(set.available))
         .sum();
-    let floor = i64::from(pass.ctx.replicas) - i64::from(pass.ctx.fences.unavailable);
-    let mut budget = available - floor;
+    let floor = if pass.ctx.basic() {
+        pass.ctx
+            .replicas
+            .saturating_sub(pass.ctx.fences.unavailable)
+    } else {
+        pass.ctx.floor()
+    };
+    let mut budget = available - i64::from(floor);
     if pass.ctx.routing().is_some() && routing::in_doubt(pass) {
         return resized;
     }
@@ -303,7 +284,10 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         }
         let spec = set.spec;
         let to = if pass.ctx.basic() {
-            i32::try_from((i64::from(spec) - budget).max(0)).unwrap_or(spec)
+            // The stable Service may not have moved on yet (INV-1).
+            let held = i64::from(services::on_stable_service(pass, &set.hash));
+            let to = (i64::from(spec) - budget).max(held);
+            i32::try_from(to).unwrap_or(spec).min(spec)
         } else if services::referenced(pass.ctx, pass.view, set) {
             continue;
         } else {
@@ -335,19 +319,25 @@ fn shortfall(pass: &Pass<'_, '_>) -> Option<Shortfall> {
 
 /// Why the new version may become stable in this pass, in the words of the event (CTL-95).
 fn promotion(pass: &Pass<'_, '_>) -> Option<String> {
+    let reason = reason_to_promote(pass)?;
+    if pass.view.stable().is_none() {
+        return Some(reason);
+    }
+    let new = pass.new_set()?.count();
+    let replicas = pass.ctx.replicas;
+    let enough = new.available >= replicas
+        || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);
+    enough.then_some(reason)
+}
+
+/// The same, its pods apart.
+fn reason_to_promote(pass: &Pass<'_, '_>) -> Option<String> {
     let read = pass.read();
     pass.view.new?;
     if pass.view.stable().is_none() {
         return Some("Initial deploy".to_owned());
     }
     if pass.aborted() {
-        return None;
-    }
-    let new = pass.new_set()?.count();
-    let replicas = pass.ctx.replicas;
-    let enough = new.available >= replicas
-        || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);
-    if !enough {
         return None;
     }
     if read.promote_full {

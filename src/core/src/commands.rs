@@ -230,6 +230,7 @@ pub fn undo<'a>(
     {
         labels.remove(keys::POD_TEMPLATE_HASH);
     }
+    remove_ephemeral(&mut template, set);
     if covers(&template, current) {
         return Ok(Undo::Skip {
             revision: *revision,
@@ -240,6 +241,24 @@ pub fn undo<'a>(
         patch,
         revision: *revision,
     })
+}
+
+/// Takes out what the controller put into the template for the role of the ReplicaSet (CTL-148).
+/// What the user wrote under the same key is not known any more.
+fn remove_ephemeral(template: &mut Value, set: &ReplicaSet) {
+    let recorded = set.annotation(keys::EPHEMERAL_METADATA);
+    let Some(recorded) = recorded.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
+        return;
+    };
+    for member in ["labels", "annotations"] {
+        let injected = recorded.get(member).and_then(Value::as_object);
+        let all = template
+            .pointer_mut(&format!("/metadata/{member}"))
+            .and_then(Value::as_object_mut);
+        if let (Some(injected), Some(all)) = (injected, all) {
+            all.retain(|key, value| injected.get(key) != Some(value));
+        }
+    }
 }
 
 /// Whether every member that `asked` sets has the same value in `stored`, which may have more: a
@@ -448,6 +467,30 @@ mod tests {
         assert_eq!(
             undo(&canary(json!({})), &current, &sets[..1], 0),
             Err(CommandError::NoRevision("web".into()))
+        );
+    }
+
+    /// CLI-32, CTL-148, INV-11: what was injected for a role is no part of the revision.
+    #[test]
+    fn undo_leaves_ephemeral_metadata_behind() {
+        let mut old = replica_set(1, "web:v1");
+        old.metadata.annotations.get_or_insert_default().insert(
+            keys::EPHEMERAL_METADATA.to_owned(),
+            json!({"labels": {"role": "canary"}}).to_string(),
+        );
+        old.spec.template = sluice_crds::RawPodTemplate::new(&json!({
+            "metadata": {"labels": {"app": "web", "role": "canary"}},
+            "spec": {"containers": [{"name": "web", "image": "web:v1"}]},
+        }));
+        let sets = [old, replica_set(2, "web:v2")];
+        let current = json!({"spec": {"containers": [{"name": "web", "image": "web:v2"}]}});
+        let Undo::Patch { patch, .. } = undo(&canary(json!({})), &current, &sets, 1).unwrap()
+        else {
+            panic!("nothing to undo");
+        };
+        assert_eq!(
+            patch[0]["value"]["metadata"]["labels"],
+            json!({"app": "web"})
         );
     }
 

@@ -61,7 +61,13 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
     old.retain(|i| pass.set(*i).is_some_and(|set| !set.deleting));
     let excess = old.len().saturating_sub(limit);
     let mut names = Vec::new();
+    let persisted = &pass.ctx.persisted;
     for set in old.into_iter().take(excess).filter_map(|i| pass.set(i)) {
+        // What is stable on record stays so until the status says otherwise: a crash in between must
+        // not leave a stable version without ReplicaSet (INV-4).
+        if [&persisted.stable_rs, &persisted.current_pod_hash].contains(&&set.hash) {
+            continue;
+        }
         let idle = set.spec == 0 && set.current == 0 && set.settled && !set.fresh;
         if idle && !pass.view.touched.contains(&set.name) {
             names.push(set.name.clone());

@@ -221,7 +221,8 @@ pub fn threshold_met(threshold: Option<Threshold>, rs: Option<RsCount>, desired:
             desired <= 0
                 || 100 * i64::from(count.available) >= i64::from(value) * i64::from(desired)
         }
-        Some(Threshold::Pods(value)) if value >= 0 => count.available >= value,
+        // Never more than there are to be: nobody could wait for those.
+        Some(Threshold::Pods(value)) if value >= 0 => count.available >= value.min(desired.max(0)),
         Some(Threshold::Percent(_) | Threshold::Pods(_)) | None => {
             count.spec == desired && count.available == desired
         }

@@ -7,8 +7,10 @@ use sluice_crds::Rollout;
 
 use crate::decide::pass::Pass;
 use crate::decide::view::Set;
+use crate::observed::PodView;
 use crate::pause::just_after;
 use crate::plan::Action;
+use crate::services;
 use crate::why::{Reason, Why};
 
 /// Seconds until pods that could not be evicted yet are looked at again.
@@ -70,11 +72,11 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
     let floor =
         i64::from(pass.ctx.replicas).max(wanted) - i64::from(pass.ctx.fences.unavailable).max(1);
     let mut budget = available - floor;
-    let old: Vec<&str> = ours
+    let old: Vec<(&str, &str)> = ours
         .iter()
         .filter(|(_, pod)| !pod.terminating)
         .filter(|(_, pod)| pod.created.is_some_and(|created| created < at.timestamp()))
-        .map(|(_, pod)| pod.name.as_str())
+        .map(|(_, pod)| (pod.name.as_str(), pod.owner.as_str()))
         .collect();
     if old.is_empty() {
         pass.next.restarted_at = Some(at);
@@ -82,9 +84,16 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
     }
     let left = old.len();
     let mut evicted = false;
-    for name in old {
+    let mut spared = last_pods(pass, &ours);
+    for (name, owner) in old {
         if budget <= 0 {
             break;
+        }
+        if let Some(spare) = spared.get_mut(owner) {
+            if *spare <= 0 {
+                continue;
+            }
+            *spare -= 1;
         }
         budget -= 1;
         evicted = true;
@@ -97,6 +106,26 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
     let why = Why::new(Reason::Restarting, pass.ctx.me(), message).since(at.timestamp());
     pass.wait(why.again(again));
     evicted
+}
+
+/// Pods that each ReplicaSet with a share of the traffic can spare, by UID: all available ones but
+/// one (INV-1). A Rollout of one pod has nothing to spare, and is restarted all the same.
+fn last_pods<'a>(pass: &Pass<'_, '_>, pods: &[(usize, &'a PodView)]) -> BTreeMap<&'a str, i64> {
+    let mut spare = BTreeMap::new();
+    if pass.ctx.replicas <= 1 {
+        return spare;
+    }
+    for set in &pass.view.sets {
+        if pass.served_by(&set.hash) > 0 || services::on_stable_service(pass, &set.hash) {
+            let mine = pods.iter().filter(|(_, pod)| pod.owner == set.uid);
+            for (_, pod) in mine.clone() {
+                let available = mine.clone().filter(|(_, pod)| pod.available).count();
+                let available = i64::try_from(available).unwrap_or(i64::MAX);
+                spare.insert(pod.owner.as_str(), available.saturating_sub(1));
+            }
+        }
+    }
+    spare
 }
 
 /// Rank of each ReplicaSet by UID: stable, new, others from the oldest (SE-17).

@@ -140,9 +140,18 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
     } else if at.promoted {
         desired.remove_managed = true;
     } else if at.aborted {
-        desired.weight = routed::weight_back(&routed);
+        // Nobody ever gave it a share: it gets none now.
+        desired.weight = recorded.map_or(0, |_| routed::weight_back(&routed));
         desired.going_back = true;
         desired.remove_managed = true;
+        // What a superseded version still gets it gives up itself (INV-1).
+        if foreign(pass)
+            && let Some(weights) = &read.canary.weights
+        {
+            desired
+                .canary_hash
+                .clone_from(&weights.canary.pod_template_hash);
+        }
     } else if foreign(pass) {
         desired.going_back = true;
         desired.remove_managed = true;
@@ -160,10 +169,12 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         desired.remove_managed = true;
     } else if !at.steps.is_empty() {
         let reached = routed::shortfall(&pass.routed(None), pass.ctx.threshold()).is_none();
+        // Traffic falls before pods do: a smaller share waits for nothing of the canary.
+        let (to, before) = (weight_at(&at), weight_before(&at));
         desired.weight = if reached {
-            weight_at(&at)
+            to
         } else {
-            routed::carried(&routed, weight_before(&at))
+            routed::carried(&routed, before.min(to))
         };
         desired.weight = borne(pass, desired.weight);
         if read.current_step_index.unwrap_or(0) < pass.ctx.step_count() {

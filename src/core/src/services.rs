@@ -131,36 +131,78 @@ pub(crate) fn pair<'a>(canary: &'a CanaryStrategy, stable_ping_pong: &str) -> Pa
     }
 }
 
-/// Passes (f) and (g) of a canary: ping-pong first, then the stable and the canary Service.
-pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, promoting: bool) {
+/// Whether the stable Service of a canary without a router has no pods but those of stable: then
+/// stable keeps one until that Service has moved on (INV-1, FLT-20). With a single pod and no surge
+/// there is no room for that.
+pub(crate) fn holds_stable(pass: &Pass<'_, '_>) -> bool {
+    let room = pass.ctx.replicas.saturating_add(pass.ctx.fences.surge);
+    pass.ctx.basic()
+        && pass.ctx.replicas > 0
+        && room > 1
+        && pass
+            .stable_set()
+            .is_some_and(|set| on_stable_service(pass, &set.hash))
+}
+
+/// Whether the stable Service of a canary selects a hash, as read or as planned.
+pub(crate) fn on_stable_service(pass: &Pass<'_, '_>, hash: &str) -> bool {
+    pass.ctx.canary().is_some_and(|canary| {
+        let service = &canary.stable_service;
+        !service.is_empty() && service_selects(pass.ctx, pass.view, service, hash)
+    })
+}
+
+/// Whichever of ping and pong is the canary's goes on to the new version, ready or not: so that has
+/// no traffic. Asked after the split, since a share may be in force that the status does not know
+/// of: whoever was about to write it may have died (INV-1).
+pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
+    let Some(canary) = pass.ctx.canary().filter(|c| c.ping_pong.is_some()) else {
+        return;
+    };
+    if pass.promoted() || crate::routing::foreign(pass) {
+        return;
+    }
+    let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
+    let Some((hash, available)) = pass.new_set().map(|set| (set.hash.clone(), set.available))
+    else {
+        return;
+    };
+    let asked = pass.view.last_want.as_ref();
+    let drained = asked.is_some_and(|want| want.weight == 0 && !want.only_remove_managed_routes);
+    let never = pass.read().canary.weights.is_none();
+    if available > 0 || drained || never {
+        point(pass, service, &hash);
+    }
+}
+
+/// Pass (g) of a canary: the stable and the canary Service. `ready`:
+/// nothing but pods is missing until the new version becomes stable; `promoting`: not even those.
+pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: bool) {
     let Some(canary) = pass.ctx.canary() else {
         return;
     };
-    if canary.ping_pong.is_some() && !pass.promoted() && !crate::routing::foreign(pass) {
-        let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
-        if let Some(hash) = pass.new_set().map(|set| set.hash.clone()) {
-            point(pass, service, &hash);
-        }
-    }
     let Some(stable) = pass.view.stable() else {
         return;
     };
     // About to be promoted: the stable Service goes on to the new version in a moment, and must not
-    // go back for that moment after a crash in between.
-    let selects_new = pass
-        .view
-        .services
-        .get(&canary.stable_service)
-        .is_some_and(|service| {
-            pass.new_set()
-                .is_some_and(|set| set.hash == service.pod_hash())
+    // go back for that moment after a crash in between. Where nothing may surge, it goes on before
+    // the last pod of stable makes room.
+    let service = &canary.stable_service;
+    let moves_on = ready
+        && pass.new_set().is_some_and(|set| {
+            let selected = pass.view.services.get(service);
+            let there = selected.is_some_and(|service| service.pod_hash() == set.hash);
+            let basic = pass.ctx.basic();
+            let last = basic
+                && pass.ctx.fences.surge == 0
+                && set.available >= pass.ctx.replicas.saturating_sub(1);
+            set.available > 0 && ((there && (basic || promoting)) || last)
         });
-    if crate::canary::stable_leaves(pass) {
-        // Its last pods are about to go: who asks for stable is to meet somebody (FLT-20).
+    if moves_on {
         let new = pass.view.new;
-        point_when_available(pass, &canary.stable_service, new);
-    } else if !(promoting && selects_new) {
-        point_when_available(pass, &canary.stable_service, Some(stable));
+        point_when_available(pass, service, new);
+    } else {
+        point_when_available(pass, service, Some(stable));
     }
     if crate::routing::rolling_back(pass) {
         return;

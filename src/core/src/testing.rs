@@ -30,6 +30,7 @@ use sluice_crds::{
     AnalysisRun, IntOrString, LabelSelector, RawPodTemplate, ReplicaSet, Rollout, keys,
 };
 
+pub mod fuzz;
 pub mod life;
 pub mod records;
 pub mod world;

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod cluster;
 mod crds;
+mod sim;
 mod stage;
 mod test;
 
@@ -30,6 +31,8 @@ enum Command {
     Cluster(cluster::Command),
     /// Benchmarks: criterion for the core, then 200 canaries on the real control plane.
     Bench(bench::Options),
+    /// Random Rollouts, users and faults against every invariant, on decisions alone.
+    Sim(sim::Options),
 }
 
 fn main() -> Result<()> {
@@ -39,5 +42,6 @@ fn main() -> Result<()> {
         Command::Crds => crds::run(),
         Command::Cluster(command) => cluster::run(command),
         Command::Bench(options) => bench::run(&options),
+        Command::Sim(options) => sim::run(&options),
     }
 }

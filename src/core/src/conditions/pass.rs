@@ -104,7 +104,11 @@ impl Pass<'_> {
         let moved = stored.is_none_or(|stored| {
             progress::progressed(&self.rollout.spec, stored, next, self.exempt.regained)
         });
-        if progress::healthy(self.rollout, next) {
+        // A pause in the middle of an update stays one, however healthy its pods are: `pre_pass` would
+        // set it again, and so on for ever (INV-8).
+        let paused = stored.is_some_and(|stored| super::is_paused(self.rollout, stored));
+        let held = paused && !super::is_completed(next);
+        if progress::healthy(self.rollout, next) && !held {
             let message = format!(
                 "ReplicaSet \"{}\" has successfully progressed.",
                 rs.unwrap_or("")

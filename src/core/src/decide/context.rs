@@ -131,6 +131,14 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Pods that have to be available: never none, whatever may be unavailable (INV-4, FLT-37).
+    pub(crate) fn floor(&self) -> i32 {
+        let least = self.replicas.min(1);
+        self.replicas
+            .saturating_sub(self.fences.unavailable)
+            .max(least)
+    }
+
     pub(crate) fn stamp(&self) -> Time {
         Time::new(self.now)
     }

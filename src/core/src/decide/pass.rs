@@ -8,6 +8,7 @@ use super::view::{Set, View};
 use crate::pause::Pauses;
 use crate::replicas::routed::{Recorded, Routed};
 use crate::replicas::{CanaryScale, Position, RsCount, basic};
+use crate::services;
 use crate::units::share_up;
 use crate::why::{Reason, Why};
 
@@ -196,6 +197,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             new: self.new_set().map(Set::count),
             stable: self.stable_set().filter(|_| two).map(Set::count),
             others,
+            held: i32::from(two && services::holds_stable(self)),
         }
     }
 
@@ -231,10 +233,7 @@ impl<'p, 'a> Pass<'p, 'a> {
     /// No version gives up pods that are needed until another one has them (INV-4, FLT-37). Where pod
     /// counts are the split, the counts see to that themselves.
     pub(crate) fn keep_available(&mut self, index: usize, to: i32) -> i32 {
-        let floor = self
-            .ctx
-            .replicas
-            .saturating_sub(self.ctx.fences.unavailable);
+        let floor = self.ctx.floor();
         let sets = self.view.sets.iter().enumerate();
         let elsewhere: i64 = sets
             .filter(|(i, _)| *i != index)
@@ -258,7 +257,7 @@ impl<'p, 'a> Pass<'p, 'a> {
 
     /// Pods that the share of traffic needs which a hash has on record, in the status as persisted
     /// or as read (INV-3). A user who sizes the canary apart from its weight knows better.
-    fn served_by(&self, hash: &str) -> i32 {
+    pub(crate) fn served_by(&self, hash: &str) -> i32 {
         let index = usize::try_from(self.read().current_step_index.unwrap_or(0)).unwrap_or(0);
         let reached = self.ctx.sizes.iter().take(index.saturating_add(1));
         let sized = reached.rev().find_map(|size| size.scale);

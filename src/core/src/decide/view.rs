@@ -388,8 +388,20 @@ impl View {
                 planned
             }));
         }
+        // What is deleted is not changed as well.
+        let deleted: BTreeSet<String> = others
+            .iter()
+            .filter_map(|planned| {
+                if let Action::DeleteReplicaSet { name } = &planned.action {
+                    Some(name.clone())
+                } else {
+                    None
+                }
+            })
+            .collect();
         actions.extend(others);
-        actions.extend(known.into_iter().filter_map(Set::action));
+        let known = known.into_iter().filter(|set| !deleted.contains(&set.name));
+        actions.extend(known.filter_map(Set::action));
         actions.extend(pods);
         let unchanged = ctx.rollout.status.is_some() && self.status == *ctx.persisted;
         Plan {

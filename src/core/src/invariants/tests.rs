@@ -10,7 +10,7 @@ use crate::decide::decide;
 use crate::observed::Observed;
 use crate::plan::{Action, Plan};
 use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, pause, pause_for, replica_set, rollout, weight};
+use crate::testing::{RolloutBuilder, pause, pause_for, replica_set, rollout, t0, weight};
 use crate::traffic::Want;
 
 fn observed(builder: &RolloutBuilder, sets: Vec<Arc<ReplicaSet>>) -> Observed {
@@ -240,8 +240,8 @@ fn flapping() {
     let mut trace = Trace::default();
     let mut found = Vec::new();
     for _ in 0..4 {
-        found.extend(trace.push(&seen, &doing([moved("a")])));
-        found.extend(trace.push(&seen, &doing([moved("b")])));
+        found.extend(trace.push(&seen, &doing([moved("a")]), t0()));
+        found.extend(trace.push(&seen, &doing([moved("b")]), t0()));
     }
     assert!(found.iter().any(|v| v.rule == 8), "{found:?}");
 }
@@ -320,7 +320,7 @@ fn violations(kind: u8, events: &[Event], startup: i64) -> Vec<String> {
         world.play();
         let seen = world.observe();
         let plan = decide(&seen, world.now);
-        for violation in trace.push(&seen, &plan) {
+        for violation in trace.push(&seen, &plan, world.now) {
             found.push(format!("{violation} [{}]", world.line()));
         }
         world.execute(&plan, count);

@@ -1,10 +1,14 @@
 //! Checks over a sequence of decisions (INV-6, INV-8, INV-14).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sluice_crds::{AnalysisRun, Experiment, ReplicaSet};
 
 use super::facts::selector_of;
 use super::{Findings, Violation, check};
-use crate::observed::{Observed, Seen};
+use crate::observed::Observed;
 use crate::plan::{Action, Plan};
 
 /// How often a Service, or the weight, may come back to where it was within one version.
@@ -16,16 +20,24 @@ const RETURNS: usize = 3;
 /// together with those before.
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
-    last: Option<(String, bool)>,
+    last: Option<Last>,
     version: String,
     index: Option<i32>,
     selectors: BTreeMap<String, Vec<String>>,
     weights: Vec<i32>,
 }
 
+/// The last decision, as far as the next one is measured by it.
+#[derive(Clone, Debug)]
+struct Last {
+    seen: Observed,
+    quiet: bool,
+    wake: Option<Timestamp>,
+}
+
 impl Trace {
-    /// Takes a decision in.
-    pub fn push(&mut self, seen: &Observed, plan: &Plan) -> Vec<Violation> {
+    /// Takes a decision in that was made at `now`.
+    pub fn push(&mut self, seen: &Observed, plan: &Plan, now: Timestamp) -> Vec<Violation> {
         let mut found = Findings(check(seen, plan));
         let rollout = &seen.rollout;
         let name = format!("Rollout/{}", rollout.metadata.name.as_deref().unwrap_or(""));
@@ -46,7 +58,7 @@ impl Trace {
             self.index = None;
             self.version = version;
         }
-        self.fixed_point(seen, plan, &name, &mut found);
+        self.fixed_point(seen, plan, now, &name, &mut found);
         self.no_flapping(plan, &name, &mut found);
         if let (Some(before), Some(now)) = (self.index, status.current_step_index)
             && now < before
@@ -58,20 +70,38 @@ impl Trace {
         found.0
     }
 
-    /// INV-8: where a decision wrote nothing and nothing has changed since, so must the next.
-    fn fixed_point(&mut self, seen: &Observed, plan: &Plan, name: &str, found: &mut Findings) {
-        let picture = picture(seen);
+    /// Something outside happened (pods come and go, routers fail): what comes back because of it is
+    /// no flapping.
+    pub fn outside(&mut self) {
+        self.selectors.clear();
+        self.weights.clear();
+        self.last = None;
+    }
+
+    /// INV-8: where a decision wrote nothing and nothing has changed since, so must the next, until
+    /// the moment that the first one named.
+    fn fixed_point(
+        &mut self,
+        seen: &Observed,
+        plan: &Plan,
+        now: Timestamp,
+        name: &str,
+        found: &mut Findings,
+    ) {
         let quiet = plan.is_quiet(seen.rollout.status.as_ref());
-        if let Some((before, true)) = &self.last
-            && *before == picture
+        if let Some(last) = &self.last
+            && last.quiet
             && !quiet
-            && plan.wake.is_none()
-            && plan.events.is_empty()
-            && !plan.actions.iter().any(|planned| timed(&planned.action))
+            && last.wake.is_none_or(|wake| now < wake)
+            && same(&last.seen, seen)
         {
             found.add(8, name, "writes although nothing has changed");
         }
-        self.last = Some((picture, quiet));
+        self.last = Some(Last {
+            seen: seen.clone(),
+            quiet,
+            wake: plan.wake,
+        });
     }
 
     /// INV-8: selectors and weights do not swing within one version and one intent.
@@ -109,47 +139,33 @@ impl Trace {
     }
 }
 
-/// What passes by time alone: a deadline, an eviction.
-fn timed(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::PatchReplicaSet { .. }
-            | Action::EvictPod { .. }
-            | Action::DeleteAnalysisRun { .. }
-            | Action::DeleteExperiment { .. }
-    )
-}
-
-/// Everything that was seen, by versions.
-fn picture(seen: &Observed) -> String {
-    let mut parts = vec![
-        format!("{:?}", seen.rollout.metadata.resource_version),
-        format!(
-            "{:?} {:?}",
-            seen.rollout.metadata.generation, seen.rollout.status
-        ),
-    ];
-    parts.extend(seen.replica_sets.iter().map(|set| {
-        format!(
-            "{:?} {:?} {:?}",
-            set.metadata.name, set.metadata.resource_version, set.status
-        )
-    }));
-    parts.extend(seen.services.iter().map(|(name, service)| match service {
-        Seen::Found(view) => format!("{name} {view:?}"),
-        Seen::Absent => format!("{name} absent"),
-        Seen::Unread(_) => format!("{name} unread"),
-    }));
-    parts.extend(
-        seen.analysis_runs
-            .iter()
-            .map(|run| format!("{:?} {:?}", run.metadata.name, run.status)),
-    );
-    parts.extend(
-        seen.experiments
-            .iter()
-            .map(|e| format!("{:?} {:?}", e.metadata.name, e.status)),
-    );
-    parts.push(format!("{:?} {:?}", seen.verification, seen.failure));
-    parts.join("\n")
+/// Whether two observations show the same. Versions stand for objects that have one.
+fn same(a: &Observed, b: &Observed) -> bool {
+    let of_rollout = |seen: &Observed| {
+        let meta = &seen.rollout.metadata;
+        (meta.resource_version.clone(), meta.generation)
+    };
+    let sets = |(a, b): (&Arc<ReplicaSet>, &Arc<ReplicaSet>)| {
+        a.metadata.name == b.metadata.name
+            && a.metadata.resource_version == b.metadata.resource_version
+            && a.status == b.status
+    };
+    let runs = |(a, b): (&Arc<AnalysisRun>, &Arc<AnalysisRun>)| {
+        a.metadata.name == b.metadata.name && a.status == b.status
+    };
+    let experiments = |(a, b): (&Arc<Experiment>, &Arc<Experiment>)| {
+        a.metadata.name == b.metadata.name && a.status == b.status
+    };
+    of_rollout(a) == of_rollout(b)
+        && a.rollout.status == b.rollout.status
+        && a.replica_sets.len() == b.replica_sets.len()
+        && a.replica_sets.iter().zip(&b.replica_sets).all(sets)
+        && a.services == b.services
+        && a.analysis_runs.len() == b.analysis_runs.len()
+        && a.analysis_runs.iter().zip(&b.analysis_runs).all(runs)
+        && a.experiments.len() == b.experiments.len()
+        && a.experiments.iter().zip(&b.experiments).all(experiments)
+        && (&a.verification, &a.failure, &a.pods) == (&b.verification, &b.failure, &b.pods)
+        && (&a.subset_hashes, &a.taken_names) == (&b.subset_hashes, &b.taken_names)
+        && a.references == b.references
 }

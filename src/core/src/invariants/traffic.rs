@@ -97,6 +97,9 @@ pub(super) fn selectors_to_ready_pods(facts: &Facts<'_>, found: &mut Findings) {
     let active = spec
         .blue_green()
         .map(|blue_green| blue_green.active_service.as_str());
+    if facts.replicas == 0 {
+        return; // nobody wants pods
+    }
     let served = [stable, active];
     for action in facts.actions() {
         let Action::PatchService { name, patch } = action else {

@@ -72,6 +72,8 @@ pub struct Sizes<'a> {
     pub stable: Option<RsCount>,
     /// All further owned ReplicaSets.
     pub others: &'a [RsCount],
+    /// Pods that stable keeps at any weight, because its Service has no others (INV-1).
+    pub held: i32,
 }
 
 impl Sizes<'_> {
@@ -82,7 +84,13 @@ impl Sizes<'_> {
                 stable: 0,
             };
         }
-        goal(self.replicas, self.weight, 100, self.fences.surge)
+        let mut goal = goal(self.replicas, self.weight, 100, self.fences.surge);
+        if goal.stable < self.held {
+            let room = self.replicas.max(0).saturating_add(self.fences.surge);
+            goal.stable = self.held;
+            goal.canary = goal.canary.min(room.saturating_sub(self.held).max(0));
+        }
+        goal
     }
 
     fn ceiling(&self) -> i64 {

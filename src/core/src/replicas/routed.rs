@@ -81,6 +81,11 @@ pub fn counts(want: &Routed<'_>) -> Counts {
         Some(CanaryScale::MatchTrafficWeight) | None => (None, weight_at(&want.at)),
     };
     let mut canary = fixed.unwrap_or_else(|| want.at_least(want.pods_for(weight)));
+    let serves = weight_at(&want.at) > 0 || want.recorded.is_some_and(|on| on.canary > 0);
+    if serves && scale(want).is_some() {
+        // Sized by hand, but not to nothing while it has traffic, or is to get some (INV-3).
+        canary = canary.max(want.replicas.min(1));
+    }
     if !want.dynamic {
         return Counts {
             canary,
@@ -115,8 +120,9 @@ pub fn step_down(want: &Routed<'_>) -> i32 {
         want.replicas.saturating_sub(available(want.stable))
     };
     let cover = match want.abort_delay {
-        Some(seconds) if seconds > 0 => missing,
-        Some(_) | None => missing.max(available(want.new)),
+        // The canary keeps its size for a while, or for good: its pods say nothing about the way.
+        Some(_) => missing,
+        None => missing.max(available(want.new)),
     };
     let steps = want.at.steps.iter().rev();
     steps

@@ -226,6 +226,7 @@ fn next_counts() {
             new: Some(rs(fields[5])),
             stable: Some(rs(fields[6])),
             others: &others,
+            held: 0,
         });
         assert_eq!(format!("{}/{}", got.canary, got.stable), to, "row {row}");
     }
@@ -241,6 +242,7 @@ fn promoted_is_plain() {
         new: Some(rs("10/3")),
         stable: None,
         others: &[],
+        held: 0,
     };
     assert_eq!(
         next(&sizes),
@@ -252,6 +254,7 @@ fn promoted_is_plain() {
     let grown = Sizes {
         replicas: 12,
         others: &[rs("3/3")],
+        held: 0,
         fences: fences("1", "0", 12),
         ..sizes
     };
@@ -280,6 +283,7 @@ impl Walk {
                 new: Some(self.canary),
                 stable: Some(self.stable),
                 others: &[],
+                held: 0,
             });
             if want.stable != self.stable.spec {
                 self.stable = RsCount::new(want.stable, want.stable);
@@ -345,6 +349,7 @@ fn at_desired_counts() {
         new: Some(rs(new)),
         stable: Some(rs(stable)),
         others: &[],
+        held: 0,
     };
     assert_eq!(basic::shortfall(&sizes("2/2", "8/8"), None), None);
     assert_eq!(
@@ -375,6 +380,7 @@ fn at_desired_counts() {
     let others = [rs("0/1")];
     let sizes = Sizes {
         others: &others,
+        held: 0,
         ..sizes("2/2", "8/8")
     };
     assert_eq!(basic::shortfall(&sizes, None), Some(Shortfall::Others));
@@ -424,6 +430,13 @@ fn thresholds() {
             false,
         ),
         ("pods", Some(Threshold::Pods(2)), Some("9/2"), 9, true),
+        (
+            "more pods than there are to be",
+            Some(Threshold::Pods(4)),
+            Some("1/1"),
+            1,
+            true,
+        ),
         (
             "too few pods",
             Some(Threshold::Pods(2)),
@@ -587,7 +600,12 @@ fn step_down() {
         ("default delay", None, 9, 10),
         ("delay 30, stable 5", Some(30), 5, 10),
         ("delay 30, stable 9", Some(30), 9, 0),
-        ("delay 0", Some(0), 9, 10),
+        (
+            "delay 0: held, its size says nothing (INV-10)",
+            Some(0),
+            9,
+            0,
+        ),
     ];
     for (name, abort_delay, stable, weight) in table {
         let mut want = routed(&list, 1, 10);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::references::{References, ServiceFacts};
@@ -61,7 +62,22 @@ pub struct World {
     pub sizes: Vec<String>,
     /// Writes of any kind that changed something.
     pub writes: usize,
+    /// Pods, by name, that are not ready whatever their image.
+    pub sick: BTreeSet<String>,
+    /// The controller of ReplicaSets stands still: neither pods nor their counts follow.
+    pub frozen: bool,
     version: u64,
+}
+
+/// Why a write was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The object is not the version that was read.
+    Conflict,
+    /// The name is taken.
+    Taken,
+    /// There is no such object.
+    Missing,
 }
 
 impl World {
@@ -111,6 +127,8 @@ impl World {
             lives: Vec::new(),
             sizes: Vec::new(),
             writes: 0,
+            sick: BTreeSet::new(),
+            frozen: false,
             version: 1,
         }
     }
@@ -160,14 +178,15 @@ impl World {
     /// Carries out the first `count` writes; the status is the last one.
     pub fn execute(&mut self, plan: &Plan, count: usize) {
         for planned in plan.actions.iter().take(count) {
-            if self.act(&planned.action) {
-                self.writes += 1;
+            match self.write(&planned.action) {
+                Ok(changed) => self.writes += usize::from(changed),
+                Err(refusal) => panic!("{refusal:?}: {:?}", planned.action),
             }
             self.events.extend(planned.events.iter().cloned());
         }
         if plan.actions.len() < count {
             if let Some(status) = &plan.status {
-                self.rollout.status = Some((**status).clone());
+                self.status(|now| now.clone_from(status));
                 self.writes += 1;
             }
             self.events.extend(plan.events.iter().cloned());
@@ -214,6 +233,7 @@ impl World {
         change(&mut self.rollout);
         let generation = self.rollout.metadata.generation.unwrap_or(0);
         self.rollout.metadata.generation = Some(generation + 1);
+        self.touch();
     }
 
     /// Another image, that is another version.
@@ -245,6 +265,12 @@ impl World {
     /// Changes the status, as the verbs of the plugin do.
     pub fn status(&mut self, change: impl FnOnce(&mut RolloutStatus)) {
         change(self.rollout.status.get_or_insert_default());
+        self.touch();
+    }
+
+    /// The Rollout has a new version.
+    pub fn touch(&mut self) {
+        self.rollout.metadata.resource_version = Some(self.next_version());
     }
 
     /// Ends a run.
@@ -323,158 +349,156 @@ impl World {
         self.sets.values().find(|set| set.pod_hash() == Some(hash))
     }
 
-    fn next_version(&mut self) -> String {
+    /// A version that no object has had yet.
+    pub fn next_version(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
     }
 
-    fn act(&mut self, action: &Action) -> bool {
+    /// Carries one write out, as an API server would. Answers whether it changed anything.
+    ///
+    /// # Errors
+    ///
+    /// What an API server would refuse.
+    pub fn write(&mut self, action: &Action) -> Result<bool, Refusal> {
         let version = self.next_version();
         match action {
             Action::PatchRollout { patch } => {
-                let status = self.rollout.status.take();
-                let generation = self.rollout.metadata.generation;
-                let mut value = serde_json::to_value(&self.rollout).expect("JSON");
-                merge(&mut value, patch);
-                self.rollout = serde_json::from_value(value).expect("a Rollout");
-                self.rollout.status = status;
-                self.rollout.metadata.generation = if patch.get("spec").is_some() {
-                    generation.map(|g| g + 1)
-                } else {
-                    generation
-                };
-                true
+                self.patch_rollout(patch);
+                Ok(true)
             }
             Action::CreateReplicaSet(object) => {
                 let mut object = (**object).clone();
-                let name = object.metadata.name.clone().expect("named");
-                object.metadata.uid = Some(format!("uid-{name}"));
-                object.metadata.resource_version = Some(version);
+                self.born(&mut object.metadata, version);
                 object.metadata.generation = Some(1);
-                object.metadata.creation_timestamp = Some(sluice_crds::Time::new(self.now).into());
-                let taken = self.sets.insert(name.clone(), object).is_some();
-                assert!(!taken, "{name} exists (INV-7)");
-                true
+                insert(&mut self.sets, object.metadata.name.clone(), object)
             }
             Action::AdoptReplicaSet { name, .. } | Action::ReleaseReplicaSet { name, .. } => {
                 let adopt = matches!(action, Action::AdoptReplicaSet { .. });
                 let owner = super::owner("Rollout", &self.rollout.metadata);
-                let set = self.sets.get_mut(name).expect("exists");
+                let set = self.sets.get_mut(name).ok_or(Refusal::Missing)?;
                 set.metadata.owner_references = adopt.then_some(owner);
-                true
+                set.metadata.resource_version = Some(version);
+                Ok(true)
             }
             Action::PatchReplicaSet { name, guard, patch } => {
-                let set = self.sets.get_mut(name).expect("exists");
-                assert_eq!(
-                    set.metadata.resource_version.as_ref(),
-                    Some(guard),
-                    "guard of {name}"
-                );
-                let mut value = serde_json::to_value(&*set).expect("JSON");
-                merge(&mut value, patch);
-                let mut changed: ReplicaSet = serde_json::from_value(value).expect("a ReplicaSet");
-                changed.metadata.resource_version = Some(version);
-                if changed.spec != set.spec {
-                    changed.metadata.generation = set.metadata.generation.map(|g| g + 1);
+                let set = self.sets.get_mut(name).ok_or(Refusal::Missing)?;
+                if set.metadata.resource_version.as_ref() != Some(guard) {
+                    return Err(Refusal::Conflict);
                 }
-                *set = changed;
-                true
+                patch_set(set, patch);
+                set.metadata.resource_version = Some(version);
+                Ok(true)
             }
             Action::DeleteReplicaSet { name } => {
-                self.sets.remove(name).expect("exists");
-                true
+                self.sets.remove(name).ok_or(Refusal::Missing)?;
+                Ok(true)
             }
             Action::PatchService { name, patch } => {
-                let service = self.services.get_mut(name).expect("exists");
-                let mut value = json!({
-                    "spec": { "selector": service.selector },
-                    "metadata": { "annotations": {} },
-                });
-                merge(&mut value, patch);
-                let selector = value.pointer("/spec/selector").cloned().unwrap_or_default();
-                service.selector = serde_json::from_value(selector).expect("labels");
-                let annotations = value.pointer("/metadata/annotations");
-                let manager = annotations.and_then(|all| all.get(keys::MANAGED_BY));
-                if let Some(name) = manager.and_then(Value::as_str) {
-                    service.managed_by = Some(name.to_owned());
-                }
-                true
+                let service = self.services.get_mut(name).ok_or(Refusal::Missing)?;
+                patch_service(service, patch);
+                Ok(true)
             }
             Action::Route(want) => {
                 let news = self.routes.last() != Some(&**want);
                 if news {
                     self.routes.push((**want).clone());
                 }
-                news
+                Ok(news)
             }
             Action::CreateAnalysisRun(run) => {
                 let mut run = (**run).clone();
-                run.metadata.creation_timestamp = Some(sluice_crds::Time::new(self.now).into());
+                self.born(&mut run.metadata, version);
                 run.status.get_or_insert_default().phase = AnalysisPhase::Running;
-                let name = run.metadata.name.clone().expect("named");
-                assert!(
-                    self.runs.insert(name.clone(), run).is_none(),
-                    "{name} exists (INV-7)"
-                );
-                true
+                insert(&mut self.runs, run.metadata.name.clone(), run)
             }
             Action::TerminateAnalysisRun { name } => {
-                let run = self.runs.get_mut(name).expect("exists");
+                let run = self.runs.get_mut(name).ok_or(Refusal::Missing)?;
                 run.spec.terminate = true;
-                run.status.get_or_insert_default().phase = AnalysisPhase::Successful;
-                true
+                let status = run.status.get_or_insert_default();
+                if !status.phase.completed() {
+                    status.phase = AnalysisPhase::Successful;
+                }
+                run.metadata.resource_version = Some(version);
+                Ok(true)
             }
-            Action::DeleteAnalysisRun { name } => self.runs.remove(name).is_some(),
+            Action::DeleteAnalysisRun { name } => Ok(self.runs.remove(name).is_some()),
             Action::CreateExperiment(experiment) => {
                 let mut experiment = (**experiment).clone();
-                experiment.metadata.creation_timestamp =
-                    Some(sluice_crds::Time::new(self.now).into());
+                self.born(&mut experiment.metadata, version);
                 experiment.status.get_or_insert_default().phase = AnalysisPhase::Running;
-                let name = experiment.metadata.name.clone().expect("named");
-                let taken = self.experiments.insert(name.clone(), experiment).is_some();
-                assert!(!taken, "{name} exists (INV-7)");
-                true
+                let name = experiment.metadata.name.clone();
+                insert(&mut self.experiments, name, experiment)
             }
             Action::TerminateExperiment { name } => {
-                let experiment = self.experiments.get_mut(name).expect("exists");
+                let experiment = self.experiments.get_mut(name).ok_or(Refusal::Missing)?;
                 experiment.spec.terminate = true;
-                experiment.status.get_or_insert_default().phase = AnalysisPhase::Successful;
-                true
+                let status = experiment.status.get_or_insert_default();
+                if !status.phase.completed() {
+                    status.phase = AnalysisPhase::Successful;
+                }
+                experiment.metadata.resource_version = Some(version);
+                Ok(true)
             }
-            Action::DeleteExperiment { name } => self.experiments.remove(name).is_some(),
+            Action::DeleteExperiment { name } => Ok(self.experiments.remove(name).is_some()),
             Action::PatchPod {
                 name,
                 labels,
                 annotations,
             } => {
-                let pod = self.pods.get_mut(name).expect("exists");
-                for (map, changes) in [
-                    (&mut pod.labels, labels),
-                    (&mut pod.annotations, annotations),
-                ] {
-                    for (key, value) in changes {
-                        match value {
-                            Some(value) => map.insert(key.clone(), value.clone()),
-                            None => map.remove(key),
-                        };
-                    }
-                }
-                true
+                let pod = self.pods.get_mut(name).ok_or(Refusal::Missing)?;
+                change(&mut pod.labels, labels);
+                change(&mut pod.annotations, annotations);
+                Ok(true)
             }
-            Action::EvictPod { name } => self.pods.remove(name).is_some(),
+            Action::EvictPod { name } => Ok(self.pods.remove(name).is_some()),
             Action::ScaleWorkload { replicas, .. } => {
                 if let Workload::Found(found) = &mut self.workload {
                     found.replicas = Some(*replicas);
                     found.generation = found.generation.map(|generation| generation + 1);
                 }
-                true
+                Ok(true)
             }
         }
+    }
+
+    fn patch_rollout(&mut self, patch: &Value) {
+        let members = patch.as_object().map_or(0, Map::len);
+        let metadata = &mut self.rollout.metadata;
+        if members == 1
+            && patch.get("metadata").is_some()
+            && only_annotations(metadata, patch).is_some()
+        {
+            return self.touch();
+        }
+        let status = self.rollout.status.take();
+        let generation = self.rollout.metadata.generation;
+        let mut value = serde_json::to_value(&self.rollout).expect("JSON");
+        merge(&mut value, patch);
+        self.rollout = serde_json::from_value(value).expect("a Rollout");
+        self.rollout.status = status;
+        self.rollout.metadata.generation = if patch.get("spec").is_some() {
+            generation.map(|g| g + 1)
+        } else {
+            generation
+        };
+        self.touch();
+    }
+
+    /// What an API server adds to a new object.
+    fn born(&self, metadata: &mut ObjectMeta, version: String) {
+        let name = metadata.name.clone().unwrap_or_default();
+        metadata.uid = Some(format!("uid-{name}"));
+        metadata.resource_version = Some(version);
+        metadata.creation_timestamp = Some(sluice_crds::Time::new(self.now).into());
     }
 
     /// Pods and the status of ReplicaSets follow; says whether anything changed.
     pub fn play(&mut self) -> bool {
         let mut changed = false;
+        if self.frozen {
+            return changed;
+        }
         let names: Vec<String> = self.sets.keys().cloned().collect();
         for name in names {
             changed |= self.play_set(&name);
@@ -492,13 +516,15 @@ impl World {
         let set = self.sets.get(name).expect("exists");
         let uid = set.metadata.uid.clone().unwrap_or_default();
         let wanted = usize::try_from(set.spec.replicas.unwrap_or(1)).unwrap_or(0);
-        let mine: Vec<String> = self
+        let mut mine: Vec<(bool, String)> = self
             .pods
             .values()
             .filter(|pod| pod.owner == uid)
-            .map(|pod| pod.name.clone())
+            .map(|pod| (!pod.available, pod.name.clone()))
             .collect();
-        for extra in mine.iter().skip(wanted) {
+        // What is not ready goes first, then the youngest.
+        mine.sort();
+        for (_, extra) in mine.iter().skip(wanted) {
             self.pods.remove(extra);
         }
         let metadata = set.spec.template.metadata();
@@ -525,6 +551,7 @@ impl World {
         let mut available = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.owner == uid) {
             pod.available = !broken
+                && !self.sick.contains(&pod.name)
                 && pod
                     .created
                     .is_some_and(|at| life.available(now.duration_since(at).as_secs()));
@@ -548,11 +575,95 @@ impl World {
     }
 }
 
+/// Stores a new object under a name that nobody has yet.
+fn insert<T>(
+    objects: &mut BTreeMap<String, T>,
+    name: Option<String>,
+    object: T,
+) -> Result<bool, Refusal> {
+    let name = name.expect("named");
+    if objects.contains_key(&name) {
+        return Err(Refusal::Taken);
+    }
+    objects.insert(name, object);
+    Ok(true)
+}
+
+/// Sets and removes labels or annotations.
+fn change(all: &mut BTreeMap<String, String>, changes: &BTreeMap<String, Option<String>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => all.insert(key.clone(), value.clone()),
+            None => all.remove(key),
+        };
+    }
+}
+
+/// Sets and removes the annotations of a merge patch; `None` when it changes anything else.
+fn only_annotations(metadata: &mut ObjectMeta, patch: &Value) -> Option<()> {
+    let Some(patch) = patch.get("metadata") else {
+        return Some(());
+    };
+    let members = patch.as_object()?;
+    let changes = members.get("annotations")?.as_object()?;
+    if members.len() != 1 {
+        return None;
+    }
+    let all = metadata.annotations.get_or_insert_default();
+    for (key, value) in changes {
+        match value.as_str() {
+            Some(text) => all.insert(key.clone(), text.to_owned()),
+            None => all.remove(key),
+        };
+    }
+    Some(())
+}
+
+/// A merge patch of a ReplicaSet. What almost all of them change goes without a way through JSON.
+fn patch_set(set: &mut ReplicaSet, patch: &Value) {
+    let before = set.spec.replicas;
+    let size = patch.pointer("/spec/replicas").and_then(Value::as_i64);
+    let spec = patch.get("spec").and_then(Value::as_object);
+    let plain = spec.is_none_or(|spec| spec.len() == 1 && size.is_some());
+    if plain && only_annotations(&mut set.metadata, patch).is_some() {
+        if let Some(size) = size {
+            set.spec.replicas = Some(i32::try_from(size).expect("small"));
+        }
+        if set.spec.replicas != before {
+            set.metadata.generation = set.metadata.generation.map(|g| g + 1);
+        }
+        return;
+    }
+    let mut value = serde_json::to_value(&*set).expect("JSON");
+    merge(&mut value, patch);
+    let mut changed: ReplicaSet = serde_json::from_value(value).expect("a ReplicaSet");
+    if changed.spec != set.spec {
+        changed.metadata.generation = set.metadata.generation.map(|g| g + 1);
+    }
+    *set = changed;
+}
+
+fn patch_service(service: &mut ServiceView, patch: &Value) {
+    let mut value = json!({
+        "spec": { "selector": service.selector },
+        "metadata": { "annotations": {} },
+    });
+    merge(&mut value, patch);
+    let selector = value.pointer("/spec/selector").cloned().unwrap_or_default();
+    service.selector = serde_json::from_value(selector).expect("labels");
+    let annotations = value.pointer("/metadata/annotations");
+    let manager = annotations.and_then(|all| all.get(keys::MANAGED_BY));
+    if let Some(name) = manager.and_then(Value::as_str) {
+        service.managed_by = Some(name.to_owned());
+    }
+}
+
 fn empty(name: String) -> (String, ServiceView) {
     (name, ServiceView::default())
 }
 
-fn image(template: &RawPodTemplate) -> String {
+/// The image of the only container.
+pub fn image(template: &RawPodTemplate) -> String {
     let value = template.value();
     let image = value
         .pointer("/spec/containers/0/image")
@@ -561,7 +672,7 @@ fn image(template: &RawPodTemplate) -> String {
 }
 
 /// JSON merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
         return;

@@ -2,6 +2,8 @@
 
 use expect_test::expect;
 
+use sluice_crds::IntOrString;
+
 use super::{deployed, traced};
 use crate::testing::world::World;
 use crate::testing::{pause, pause_for, rollout, weight};
@@ -195,4 +197,40 @@ fn broken_pods_are_named() {
 
         step 0 pods 1/3 Degraded: ProgressDeadlineExceeded: ReplicaSet "web-b4d5d786c" has timed out progressing.
         waits: PodsNotAvailable ReplicaSet/web-b4d5d786c setWeight 25 waits for the canary: 0 of 1 pods available"#]].assert_eq(&traced(&mut world));
+}
+
+/// INV-1, INV-3, FLT-20: pods are the split, but whoever calls the stable Service always finds one,
+/// also in the moment in which the last pod of stable makes room.
+#[test]
+fn the_stable_service_always_has_a_pod() {
+    for (surge, unavailable) in [(1, 0), (0, 1), (0, 3), (3, 0)] {
+        let builder = rollout("web").replicas(3).canary([weight(100), pause()]);
+        let mut world = deployed(builder.strategy(|canary| {
+            canary.stable_service = "web-stable".to_owned();
+            canary.canary_service = "web-canary".to_owned();
+            canary.max_surge = Some(IntOrString::Int(surge));
+            canary.max_unavailable = Some(IntOrString::Int(unavailable));
+        }));
+        world.startup = 2;
+        world.set_image("web:v2");
+        for second in 0..40 {
+            world.play();
+            world.step();
+            world.play();
+            world.advance(1);
+            if second == 20 {
+                world.promote();
+            }
+            let selected = world.services["web-stable"].pod_hash().to_owned();
+            let set = world.set_of(&selected).unwrap();
+            let available = set.status.as_ref().unwrap().available_replicas;
+            assert!(available > 0, "{surge} {unavailable}: {}", world.line());
+        }
+        assert_eq!(
+            world.now_status().phase.as_str(),
+            "Healthy",
+            "{}",
+            world.line()
+        );
+    }
 }

@@ -285,3 +285,46 @@ fn steps_go_on_without_pods() {
     world.settle();
     assert_eq!(world.now_status().phase.as_str(), "Healthy");
 }
+
+/// CTL-61, INV-15: a step to a smaller share takes traffic away first, then pods; neither waits for
+/// the other for ever.
+#[test]
+fn a_smaller_weight_comes_before_fewer_pods() {
+    let mut world = deployed(istio(rollout("web").replicas(6).canary([
+        weight(99),
+        pause(),
+        weight(48),
+        pause(),
+    ])));
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    expect!["step 3 pods 3/6 weight 48/52 Paused: CanaryPauseStep"].assert_eq(&world.line());
+}
+
+/// SE-16, INV-15: a header route for a canary that is to have no pods yet cannot be set, and does
+/// not hold the update.
+#[test]
+fn a_header_route_without_pods_to_route_to_passes() {
+    let header = serde_json::json!({ "setHeaderRoute": {
+        "name": "by-header",
+        "match": [{ "headerName": "x", "headerValue": { "exact": "1" } }],
+    } });
+    let header = serde_json::from_value(header).unwrap();
+    let mut world = deployed(
+        istio(
+            rollout("web")
+                .replicas(2)
+                .canary([header, weight(50), pause()]),
+        )
+        .strategy(|canary| {
+            let managed = serde_json::json!([{ "name": "by-header" }]);
+            let routing = canary.traffic_routing.as_mut().unwrap();
+            routing.managed_routes = serde_json::from_value(managed).unwrap();
+        }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    expect!["step 2 pods 1/2 weight 50/50 Paused: CanaryPauseStep"].assert_eq(&world.line());
+}

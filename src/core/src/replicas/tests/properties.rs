@@ -53,7 +53,7 @@ proptest! {
             Some(&IntOrString::Int(surge)), Some(&IntOrString::Int(unavailable)), replicas);
         let threshold =
             threshold.map(|(p, v)| if p { Threshold::Percent(v) } else { Threshold::Pods(v) });
-        let sizes = Sizes { replicas, weight, fences, new, stable, others: &others };
+        let sizes = Sizes { replicas, weight, fences, new, stable, others: &others, held: 0 };
         let counts = next(&sizes);
         prop_assert!(counts.canary >= 0 && counts.stable >= 0);
         let _ = basic::shortfall(&sizes, threshold);
@@ -91,7 +91,7 @@ proptest! {
         let fences = Fences::resolve(
             Some(&IntOrString::Int(surge)), Some(&IntOrString::Int(unavailable)), replicas);
         let sizes =
-            Sizes { replicas, weight, fences, new: Some(new), stable: Some(stable), others: &others };
+            Sizes { replicas, weight, fences, new: Some(new), stable: Some(stable), others: &others, held: 0 };
         let counts = next(&sizes);
         let olds: i32 = others.iter().map(|rs| rs.spec).sum();
         let before = new.spec + stable.spec + olds;
