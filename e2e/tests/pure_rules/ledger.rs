@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::known::{OTHERS, Rules};
 
 /// What there is to account for.
-pub struct Expected {
+pub(crate) struct Expected {
     /// Every rule that must stand in the list.
-    pub required: &'static [Rules],
+    pub(crate) required: &'static [Rules],
     /// Rules that need no proof yet.
-    pub not_proven: &'static [&'static str],
+    pub(crate) not_proven: &'static [&'static str],
     /// Rules that describe no behaviour of the controller, so that nothing can be proven.
-    pub no_behaviour: &'static [&'static str],
+    pub(crate) no_behaviour: &'static [&'static str],
 }
 
 /// Heading of the list of rules; the tables before it are differences.
-pub const SECTION: &str = "Rules and their tests";
+pub(crate) const SECTION: &str = "Rules and their tests";
 /// What a row says instead of a test when a difference explains the rule.
 const DIFFERENCE: &str = "difference: see above";
 /// What it says when there is neither.
@@ -27,7 +27,7 @@ const NO_BEHAVIOUR: &str = "no behaviour";
 type Rule = (String, u32);
 
 /// Everything that is wrong, rule by rule. `read` yields a file of the tree by its path.
-pub fn problems(
+pub(crate) fn problems(
     text: &str,
     expected: &Expected,
     read: &dyn Fn(&str) -> Option<String>,
