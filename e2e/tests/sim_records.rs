@@ -89,7 +89,9 @@ fn every_record_comes_out_equal() {
         }
     }
     let (unexplained, stale) = exceptions::judge(&found.differences);
+    // What comes after the differences lists every rule.
     let compat = include_str!("../../crds/COMPAT.md");
+    let compat = compat.split("\n## Rules and their tests").next().unwrap();
     for one in exceptions::EXCEPTIONS {
         let listed =
             one.rule == exceptions::RECORD || compat.contains(&format!("| {} |", one.rule));

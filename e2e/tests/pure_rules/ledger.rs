@@ -7,11 +7,11 @@ use super::known::{OTHERS, Rules};
 /// What there is to account for.
 pub(crate) struct Expected {
     /// Every rule that must stand in the list.
-    pub required: &'static [Rules],
+    pub(crate) required: &'static [Rules],
     /// Rules that need no proof yet.
-    pub not_proven: &'static [&'static str],
+    pub(crate) not_proven: &'static [&'static str],
     /// Rules that describe no behaviour of the controller, so that nothing can be proven.
-    pub no_behaviour: &'static [&'static str],
+    pub(crate) no_behaviour: &'static [&'static str],
 }
 
 /// Heading of the list of rules; the tables before it are differences.

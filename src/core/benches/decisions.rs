@@ -27,6 +27,7 @@ fn replicas(c: &mut Criterion) {
         new: Some(RsCount::new(12, 9)),
         stable: Some(RsCount::new(90, 88)),
         others: &others,
+        held: 0,
     };
     c.bench_function("replicas/next", |b| b.iter(|| next(black_box(&sizes))));
 }

@@ -51,6 +51,9 @@ pub fn decide(seen: &Observed, now: Timestamp) -> Plan {
         Ok(ctx) => ctx,
         Err(error) => return refuse(rollout, &error, now),
     };
+    if let Some(error) = crate::validity::refused_template(&ctx) {
+        return refuse(rollout, &error, now);
+    }
     if rollout.spec.replicas.is_none() {
         return default_replicas(&ctx);
     }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use sluice_crds::{Rollout, validate};
 
 use crate::conditions::{self, kind};
-use crate::observed::{Observed, Workload};
+use crate::decide::context::Context;
+use crate::observed::{FailedWrite, Observed, Workload};
 
 /// The first error of the spec, then of the objects that it names; the bare text of an unusable
 /// workload reference (API-28).
@@ -33,6 +34,26 @@ pub(crate) fn first_error(seen: &Observed) -> Option<String> {
             .next()
     })
     .map(|error| error.to_string())
+}
+
+/// What the API server had to say about the pod template when the ReplicaSet was to be made: it knows
+/// rules that are not repeated here (API-45, SE-25), and its paths are those of the Rollout.
+pub(crate) fn refused_template(ctx: &Context<'_>) -> Option<String> {
+    let failure = ctx.seen.failure.as_ref()?;
+    let name = format!("{}-{}", ctx.name(), ctx.hashes.current());
+    if failure.what != FailedWrite::CreateReplicaSet || failure.object != name {
+        return None;
+    }
+    let (_, errors) = failure.message.split_once(" is invalid: ")?;
+    let errors = match errors.strip_prefix('[') {
+        Some(many) => many.strip_suffix(']').unwrap_or(many),
+        None => errors,
+    };
+    let of_template =
+        errors.starts_with("spec.template.spec") || errors.starts_with("spec.template.m");
+    // The first counts, as everywhere (API-43).
+    let first = errors.split(", spec.template.").next()?;
+    of_template.then(|| first.to_owned())
 }
 
 /// The static rules look at the spec alone: one generation is judged once.
@@ -111,6 +132,48 @@ mod tests {
         );
         world.services.get_mut("new").unwrap().managed_by = None;
         check(&world, None);
+    }
+
+    /// API-45, SE-25: what the API server refuses in a pod template makes the Rollout invalid, in its
+    /// words; any other refusal does not.
+    #[test]
+    fn the_api_server_judges_the_template() {
+        let mut world = World::new(rollout("web").canary([weight(20)]));
+        let name = {
+            world.step();
+            world.sets.keys().next().unwrap().clone()
+        };
+        world.sets.clear();
+        world.rollout.status = None;
+        let told = |world: &World, message: &str, object: &str| {
+            let mut seen = world.observe();
+            seen.failure = Some(crate::observed::Failure {
+                what: FailedWrite::CreateReplicaSet,
+                object: object.to_owned(),
+                message: message.to_owned(),
+            });
+            let plan = decide(&seen, world.now);
+            let status = plan.status.unwrap_or_default();
+            let invalid = conditions::get(&status.conditions, kind::INVALID_SPEC);
+            let invalid = invalid.map(|condition| condition.message.clone());
+            assert!(invalid.is_none() || plan.actions.is_empty() && plan.wake == Some(at(20)));
+            invalid
+        };
+        let port = "spec.template.spec.containers[0].ports[0].containerPort: Invalid value: 0: must be \
+                    between 1 and 65535, inclusive";
+        let invalid = Some(format!("The Rollout \"web\" is invalid: {port}"));
+        let one = format!("ReplicaSet.apps \"{name}\" is invalid: {port}");
+        assert_eq!(told(&world, &one, &name), invalid);
+        let image = "spec.template.spec.containers[0].image: Required value";
+        let two = format!("ReplicaSet.apps \"{name}\" is invalid: [{port}, {image}]");
+        assert_eq!(told(&world, &two, &name), invalid);
+        assert_eq!(told(&world, &one, "web-other"), None, "of another template");
+        for other in [
+            "exceeded quota: pods",
+            "admission webhook \"x\" denied the request",
+        ] {
+            assert_eq!(told(&world, other, &name), None);
+        }
     }
 
     /// API-44: nothing but the refusal happens; a wish to abort stays as it is, and another
