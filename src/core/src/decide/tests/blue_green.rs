@@ -3,9 +3,10 @@
 use expect_test::expect;
 
 use sluice_crds::analysis::AnalysisPhase;
-use sluice_crds::rollout::BlueGreenStrategy;
+use sluice_crds::rollout::{BlueGreenStrategy, RollbackWindowSpec};
 
 use super::{deployed, traced};
+use crate::observed::Seen;
 use crate::testing::world::World;
 use crate::testing::{RolloutBuilder, at, rollout};
 
@@ -319,4 +320,46 @@ fn an_unmarked_service_is_marked() {
     expect![[r#"PatchService { name: "active", patch: Object {"metadata": Object {"annotations": Object {"argo-rollouts.argoproj.io/managed-by-rollouts": String("web")}}} }"#]].assert_eq(&actions.join("\n"));
     assert!(plan.actions[0].events.is_empty());
     assert_eq!(world.services["active"].managed_by.as_deref(), Some("web"));
+}
+
+/// CTL-94, CTL-120: within the window a version that is down already comes back without pause too.
+#[test]
+fn back_within_the_window_is_fast() {
+    let mut world = deployed(
+        strategy(plain(), |spec| spec.auto_promotion_enabled = Some(false))
+            .with(|r| r.spec.rollback_window = Some(RollbackWindowSpec { revisions: 1 })),
+    );
+    world.advance(60);
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    world.after(60);
+    assert_eq!(world.size_text(), "3/0", "the delay is over");
+    world.told();
+    world.set_image("web:v1");
+    let told = traced(&mut world);
+    assert!(told.contains("Rollback within window"), "{told}");
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-69, INV-3: an active Service that cannot be read may still lead to the aborted version.
+#[test]
+fn an_unread_service_keeps_the_aborted_version() {
+    let mut world = deployed(plain());
+    world.startup = 0;
+    world.broken.insert("web:v2".to_owned());
+    world.set_image("web:v2");
+    world.settle();
+    world.abort();
+    let mut seen = world.observe();
+    let unread = Seen::Unread("timeout".to_owned());
+    seen.services.insert("active".to_owned(), unread);
+    let deadlines = |plan: &crate::plan::Plan| {
+        let text = format!("{:?}", plan.actions);
+        text.contains("scale-down-deadline")
+    };
+    assert!(!deadlines(&crate::decide::decide(&seen, world.now)));
+    let plan = crate::decide::decide(&world.observe(), world.now);
+    assert!(deadlines(&plan), "{plan:?}");
 }
