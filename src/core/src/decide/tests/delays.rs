@@ -421,7 +421,7 @@ fn old_pods_go_within_the_budget() {
         sizes.push(world.size_text());
     }
     sizes.dedup();
-    expect![[""]].assert_eq(&sizes.join(" "));
+    expect!["0/3+1 2/3+1"].assert_eq(&sizes.join(" "));
 }
 
 /// CTL-69, INV-3: under `dynamicStableScale` an aborted canary keeps its size while a router denies
@@ -439,4 +439,17 @@ fn doubt_keeps_an_aborted_canary() {
     world.verification = crate::traffic::Verification::Verified;
     world.settle();
     assert_eq!(world.size_text(), "0/4");
+}
+
+/// CTL-43, CTL-67: pods that never came are no version that could be gone back to: no delay.
+#[test]
+fn dead_versions_get_no_delay() {
+    let mut world = deployed(routed());
+    world.broken.insert("web:v2".to_owned());
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(kept(&world), "4, 2");
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(kept(&world), "4, 0, 2");
 }

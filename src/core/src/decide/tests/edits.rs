@@ -676,7 +676,9 @@ fn a_weight_waits_for_its_service() {
     };
     let one = available(&mut world, 1);
     let both = available(&mut world, 2);
-    expect![[""]].assert_eq(&format!("{one}\n{both}"));
+    expect![[r#"
+        step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep"#]].assert_eq(&format!("{one}\n{both}"));
 }
 
 /// TRF-111, FLT-8: with subsets alone, hash and weight move once all pods are available.
@@ -702,9 +704,21 @@ fn subsets_wait_for_all_pods() {
     world.advance(10);
     world.startup = 10;
     world.set_image("web:v2");
-    expect![[""]].assert_eq(&traced(&mut world));
+    expect![[r#"
+        NewReplicaSetCreated Created ReplicaSet web-84c5f745db (revision 2)
+        ScalingReplicaSet Scaled up ReplicaSet web-84c5f745db (revision 2) from 0 to 2
+        RolloutUpdated Rollout updated to revision 2
+        RolloutNotCompleted Rollout not completed, started update to revision 2 (84c5f745db)
+        TrafficWeightUpdated Traffic weight updated 
+        step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
+        waits: PodsNotAvailable ReplicaSet/web-84c5f745db setWeight 50 waits for the canary: 0 of 2 pods available"#]].assert_eq(&traced(&mut world));
     world.advance(11);
-    expect![[""]].assert_eq(&traced(&mut world));
+    expect![[r#"
+        TrafficWeightUpdated Traffic weight updated from 0 to 50
+        RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
+        RolloutPaused Rollout is paused (CanaryPauseStep)
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
 }
 
 /// CTL-63, FLT-11: a router that fails to answer is told as a warning, and asked again in 10 s.

@@ -316,7 +316,7 @@ fn the_new_replica_set_keeps_in_step() {
         world.settle();
     }
     expect![[r#"
-        ready 6 {"old": "yes", "rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "3", "rollout.argoproj.io/revision-history": "1", "team": "cart"}
+        ready 8 {"old": "yes", "rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "5", "rollout.argoproj.io/revision-history": "1,3", "team": "cart"}
         ready 7 {"rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "4", "rollout.argoproj.io/revision-history": "2", "team": "cart"}"#]].assert_eq(&format!("{}\n{}", text(&world, V1), text(&world, V2)));
     let revision = world.rollout.metadata.annotations.as_ref().unwrap();
     assert_eq!(revision[keys::REVISION], "5");
