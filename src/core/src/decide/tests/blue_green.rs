@@ -363,3 +363,71 @@ fn an_unread_service_keeps_the_aborted_version() {
     let plan = crate::decide::decide(&world.observe(), world.now);
     assert!(deadlines(&plan), "{plan:?}");
 }
+
+fn analysed(spec: &mut BlueGreenStrategy) {
+    let analysis = serde_json::json!({ "templates": [{ "templateName": "errors" }] });
+    spec.pre_promotion_analysis = Some(serde_json::from_value(analysis.clone()).unwrap());
+    spec.post_promotion_analysis = Some(serde_json::from_value(analysis).unwrap());
+}
+
+/// CTL-12, CTL-119, CTL-120, CTL-122: preview, analysis, switch, analysis, promotion, in this order.
+#[test]
+fn analyses_stand_before_and_after_the_switch() {
+    let mut world = deployed(strategy(plain(), analysed));
+    assert!(world.runs.is_empty(), "the first deploy is not measured");
+    let (v1, _) = selected(&world);
+    world.advance(10);
+    world.startup = 10;
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.runs.is_empty(), "not before all pods are there");
+    world.after(11);
+    let v2 = world.now_status().current_pod_hash;
+    assert_eq!(world.runs.len(), 1);
+    assert_eq!(selected(&world), (v1.clone(), v2.clone()));
+    let pre = world.runs.keys().next().unwrap().clone();
+    world.end_run(&pre, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.runs.len(), 2);
+    assert_eq!(selected(&world).0, v2);
+    assert_eq!(world.now_status().stable_rs, v1, "not before it is proved");
+    let post = world
+        .runs
+        .keys()
+        .find(|name| **name != pre)
+        .unwrap()
+        .clone();
+    world.end_run(&post, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.now_status().stable_rs, v2);
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-119, CTL-139: either analysis may abort, and says which it was; inconclusive, it pauses.
+#[test]
+fn analyses_may_abort() {
+    let ended = |phases: &[AnalysisPhase]| {
+        let mut world = deployed(strategy(plain(), analysed));
+        let (v1, _) = selected(&world);
+        world.set_image("web:v2");
+        world.settle();
+        let mut known = Vec::new();
+        for phase in phases {
+            let run = world
+                .runs
+                .keys()
+                .find(|name| !known.contains(*name))
+                .unwrap()
+                .clone();
+            world.end_run(&run, phase.clone(), "too many");
+            known.push(run);
+            world.settle();
+        }
+        let back = selected(&world).0 == v1;
+        format!("{} on stable: {back}", world.now_status().message)
+    };
+    use AnalysisPhase::{Failed, Inconclusive, Successful};
+    expect!["RolloutAborted: Rollout aborted update to revision 2: Blue/green pre-promotion analysis phase error/failed: too many on stable: true"].assert_eq(&ended(&[Failed]));
+    expect!["RolloutAborted: Rollout aborted update to revision 2: Blue/green post-promotion analysis phase error/failed: too many on stable: true"].assert_eq(&ended(&[Successful, Failed]));
+    expect!["InconclusiveAnalysisRun on stable: true"].assert_eq(&ended(&[Inconclusive]));
+}

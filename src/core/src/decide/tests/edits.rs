@@ -678,7 +678,8 @@ fn a_weight_waits_for_its_service() {
     let both = available(&mut world, 2);
     expect![[r#"
         step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
-        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep"#]].assert_eq(&format!("{one}\n{both}"));
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep"#]]
+    .assert_eq(&format!("{one}\n{both}"));
 }
 
 /// TRF-111, FLT-8: with subsets alone, hash and weight move once all pods are available.
@@ -718,7 +719,8 @@ fn subsets_wait_for_all_pods() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+    .assert_eq(&traced(&mut world));
 }
 
 /// CTL-63, FLT-11: a router that fails to answer is told as a warning, and asked again in 10 s.
