@@ -45,7 +45,7 @@ fn golden_pod_hashes() {
     }
 }
 
-/// CTL-19: quantities in canonical form, escapes, members nobody wrote.
+/// CTL-3, CTL-19: quantities in canonical form, escapes, members nobody wrote.
 #[test]
 fn encodings() {
     let template = json!({ "spec": { "containers": [{ "name": "a<b", "image": "x",

@@ -326,6 +326,54 @@ mod tests {
         }))
     }
 
+    /// CTL-125, CLI-28, CLI-29: what each verb writes, and nothing besides.
+    #[test]
+    fn verbs_are_plain_patches() {
+        let at = "2026-01-01T02:03:04+01:00".parse().unwrap();
+        for (patches, status, main) in [
+            (abort(), Some(json!({"status": {"abort": true}})), None),
+            (retry(), Some(json!({"status": {"abort": false}})), None),
+            (retry_experiment(), None, Some(json!({"status": null}))),
+            (pause(), None, Some(json!({"spec": {"paused": true}}))),
+            (
+                terminate(),
+                None,
+                Some(json!({"spec": {"terminate": true}})),
+            ),
+            (
+                restart(at),
+                None,
+                Some(json!({"spec": {"restartAt": "2026-01-01T01:03:04Z"}})),
+            ),
+        ] {
+            assert_eq!((patches.status, patches.main), (status, main));
+        }
+    }
+
+    /// CTL-125: steps are skipped by moving the index, one or all.
+    #[test]
+    fn skips_move_the_index() {
+        let at_one = canary(json!({"currentStepIndex": 1}));
+        let skip = |current, all| {
+            let how = Promotion {
+                skip_current_step: current,
+                skip_all_steps: all,
+                ..Promotion::default()
+            };
+            let patches = promote(&at_one, how).unwrap();
+            assert_eq!(patches.main, None);
+            patches.status.unwrap()
+        };
+        assert_eq!(
+            skip(true, false),
+            json!({"status": {"currentStepIndex": 2}})
+        );
+        assert_eq!(
+            skip(false, true),
+            json!({"status": {"currentStepIndex": 3}})
+        );
+    }
+
     /// CLI-30
     #[test]
     fn promote_clears_the_pause_or_moves_the_index_never_both() {

@@ -45,7 +45,7 @@ async fn adding_twice_is_one_pass_and_the_earliest_time_wins() {
     assert_eq!(passes, [(0, "a".to_owned()), (3000, "b".to_owned())]);
 }
 
-/// CTL-160: errors are held back 1 ms doubling to 10 s; success forgets them.
+/// CTL-1, CTL-160, CTL-161: errors are held back 1 ms doubling to 10 s; success forgets them.
 #[tokio::test(start_paused = true)]
 async fn errors_back_off() {
     let queue = Queue::new("q", None);
@@ -121,7 +121,7 @@ async fn one_pass_per_key_at_a_time_and_changes_meanwhile_are_seen() {
     );
 }
 
-/// INV-16, D11: a panic harms its own key only.
+/// CTL-161, INV-16, D11: a panic harms its own key only.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_of_its_key() {
     let queue = Queue::new("q", None);

@@ -31,7 +31,7 @@ fn versions(store: &Store<ReplicaSet>) -> Vec<String> {
     all.iter().map(text).collect()
 }
 
-/// INV-6, D3: an event that was under way while we wrote does not take the write back.
+/// CTL-2, INV-6, D3: an event that was under way while we wrote does not take the write back.
 #[test]
 fn an_older_event_never_overwrites_a_write() {
     let store = Store::default();

@@ -3,9 +3,10 @@
 use expect_test::expect;
 
 use sluice_crds::analysis::AnalysisPhase;
-use sluice_crds::rollout::BlueGreenStrategy;
+use sluice_crds::rollout::{BlueGreenStrategy, RollbackWindowSpec};
 
 use super::{deployed, traced};
+use crate::observed::Seen;
 use crate::testing::world::World;
 use crate::testing::{RolloutBuilder, at, rollout};
 
@@ -319,4 +320,114 @@ fn an_unmarked_service_is_marked() {
     expect![[r#"PatchService { name: "active", patch: Object {"metadata": Object {"annotations": Object {"argo-rollouts.argoproj.io/managed-by-rollouts": String("web")}}} }"#]].assert_eq(&actions.join("\n"));
     assert!(plan.actions[0].events.is_empty());
     assert_eq!(world.services["active"].managed_by.as_deref(), Some("web"));
+}
+
+/// CTL-94, CTL-120: within the window a version that is down already comes back without pause too.
+#[test]
+fn back_within_the_window_is_fast() {
+    let mut world = deployed(
+        strategy(plain(), |spec| spec.auto_promotion_enabled = Some(false))
+            .with(|r| r.spec.rollback_window = Some(RollbackWindowSpec { revisions: 1 })),
+    );
+    world.advance(60);
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    world.after(60);
+    assert_eq!(world.size_text(), "3/0", "the delay is over");
+    world.told();
+    world.set_image("web:v1");
+    let told = traced(&mut world);
+    assert!(told.contains("Rollback within window"), "{told}");
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-69, INV-3: an active Service that cannot be read may still lead to the aborted version.
+#[test]
+fn an_unread_service_keeps_the_aborted_version() {
+    let mut world = deployed(plain());
+    world.startup = 0;
+    world.broken.insert("web:v2".to_owned());
+    world.set_image("web:v2");
+    world.settle();
+    world.abort();
+    let mut seen = world.observe();
+    let unread = Seen::Unread("timeout".to_owned());
+    seen.services.insert("active".to_owned(), unread);
+    let deadlines = |plan: &crate::plan::Plan| {
+        let text = format!("{:?}", plan.actions);
+        text.contains("scale-down-deadline")
+    };
+    assert!(!deadlines(&crate::decide::decide(&seen, world.now)));
+    let plan = crate::decide::decide(&world.observe(), world.now);
+    assert!(deadlines(&plan), "{plan:?}");
+}
+
+fn analysed(spec: &mut BlueGreenStrategy) {
+    let analysis = serde_json::json!({ "templates": [{ "templateName": "errors" }] });
+    spec.pre_promotion_analysis = Some(serde_json::from_value(analysis.clone()).unwrap());
+    spec.post_promotion_analysis = Some(serde_json::from_value(analysis).unwrap());
+}
+
+/// CTL-12, CTL-119, CTL-120, CTL-122: preview, analysis, switch, analysis, promotion, in this order.
+#[test]
+fn analyses_stand_before_and_after_the_switch() {
+    let mut world = deployed(strategy(plain(), analysed));
+    assert!(world.runs.is_empty(), "the first deploy is not measured");
+    let (v1, _) = selected(&world);
+    world.advance(10);
+    world.startup = 10;
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.runs.is_empty(), "not before all pods are there");
+    world.after(11);
+    let v2 = world.now_status().current_pod_hash;
+    assert_eq!(world.runs.len(), 1);
+    assert_eq!(selected(&world), (v1.clone(), v2.clone()));
+    let pre = world.runs.keys().next().unwrap().clone();
+    world.end_run(&pre, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.runs.len(), 2);
+    assert_eq!(selected(&world).0, v2);
+    assert_eq!(world.now_status().stable_rs, v1, "not before it is proved");
+    let post = world
+        .runs
+        .keys()
+        .find(|name| **name != pre)
+        .unwrap()
+        .clone();
+    world.end_run(&post, AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.now_status().stable_rs, v2);
+    assert_eq!(world.line(), "step - pods 3/0+3 Healthy");
+}
+
+/// CTL-119, CTL-139: either analysis may abort, and says which it was; inconclusive, it pauses.
+#[test]
+fn analyses_may_abort() {
+    let ended = |phases: &[AnalysisPhase]| {
+        let mut world = deployed(strategy(plain(), analysed));
+        let (v1, _) = selected(&world);
+        world.set_image("web:v2");
+        world.settle();
+        let mut known = Vec::new();
+        for phase in phases {
+            let run = world
+                .runs
+                .keys()
+                .find(|name| !known.contains(*name))
+                .unwrap()
+                .clone();
+            world.end_run(&run, phase.clone(), "too many");
+            known.push(run);
+            world.settle();
+        }
+        let back = selected(&world).0 == v1;
+        format!("{} on stable: {back}", world.now_status().message)
+    };
+    use AnalysisPhase::{Failed, Inconclusive, Successful};
+    expect!["RolloutAborted: Rollout aborted update to revision 2: Blue/green pre-promotion analysis phase error/failed: too many on stable: true"].assert_eq(&ended(&[Failed]));
+    expect!["RolloutAborted: Rollout aborted update to revision 2: Blue/green post-promotion analysis phase error/failed: too many on stable: true"].assert_eq(&ended(&[Successful, Failed]));
+    expect!["InconclusiveAnalysisRun on stable: true"].assert_eq(&ended(&[Inconclusive]));
 }

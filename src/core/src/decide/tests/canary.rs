@@ -167,7 +167,7 @@ fn trajectories() {
     }
 }
 
-/// INV-8
+/// CTL-13, CTL-163, INV-8
 #[test]
 fn rest_writes_nothing() {
     let mut world = deployed(rollout("web").replicas(4).canary([weight(25), pause()]));
@@ -233,4 +233,50 @@ fn the_stable_service_always_has_a_pod() {
             world.line()
         );
     }
+}
+
+/// CTL-42: the first change of a size ends the pass; an annotation alone does not.
+#[test]
+fn one_size_at_a_time() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(10)
+            .canary([weight(50), pause()])
+            .strategy(|c| {
+                c.max_surge = Some(sluice_crds::IntOrString::Int(3));
+                c.max_unavailable = Some(sluice_crds::IntOrString::Int(3));
+            }),
+    );
+    world.set_image("web:v2");
+    for _ in 0..20 {
+        world.play();
+        let before = world.size_text();
+        world.step();
+        let after = world.size_text();
+        let side = |text: &str, at: usize| text.split('/').nth(at).map(str::to_owned);
+        let changed = (0..2)
+            .filter(|at| side(&before, *at) != side(&after, *at))
+            .count();
+        assert!(
+            changed <= 1 || before.ends_with("/0"),
+            "{before} -> {after}"
+        );
+    }
+    assert_eq!(world.size_text(), "5/5");
+    world.told();
+    // Another wish of the same sizes: nothing but annotations.
+    for set in world.sets.values_mut() {
+        let annotations = set.metadata.annotations.as_mut().unwrap();
+        annotations.insert(
+            sluice_crds::keys::DESIRED_REPLICAS.to_owned(),
+            "9".to_owned(),
+        );
+    }
+    let plan = world.settle();
+    assert!(plan.actions.is_empty());
+    let sized = |set: &sluice_crds::ReplicaSet| {
+        set.annotation(sluice_crds::keys::DESIRED_REPLICAS) == Some("10")
+    };
+    assert!(world.sets.values().all(sized));
+    assert!(world.told().is_empty());
 }

@@ -369,3 +369,87 @@ fn ping_and_pong_stay_on_abort() {
     let v3 = world.now_status().current_pod_hash;
     assert_eq!(selected(&world), (v1, v3, "ping".to_owned()));
 }
+
+/// CTL-43: while a superseded version still shrinks, the clean-up waits, and says so.
+#[test]
+fn clean_up_waits_for_pods_that_still_go() {
+    let mut world = deployed(rollout("web").replicas(4).canary([weight(50), pause()]));
+    world.set_image("web:v2");
+    world.settle();
+    world.advance(1000);
+    world.startup = 1000;
+    world.set_image("web:v3");
+    world.step();
+    let old = world.sets.get_mut("web-84c5f745db").unwrap();
+    old.spec.replicas = Some(1);
+    old.status.get_or_insert_default().available_replicas = 2;
+    world.step();
+    let plan = world.step();
+    let waits = plan
+        .why
+        .iter()
+        .any(|why| why.message == "is still shrinking to 1 pods");
+    assert!(waits, "{:?}", plan.why);
+    assert_eq!(world.sets["web-84c5f745db"].spec.replicas, Some(1));
+}
+
+/// CTL-43: healthy old pods go as far as the budget of missing pods lets them, the newest revision
+/// first.
+#[test]
+fn old_pods_go_within_the_budget() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(6)
+            .canary([weight(50), pause()])
+            .strategy(|c| {
+                c.max_surge = Some(sluice_crds::IntOrString::Int(0));
+                c.max_unavailable = Some(sluice_crds::IntOrString::Int(2));
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(world.size_text(), "3/3");
+    world.advance(1000);
+    world.startup = 1000;
+    for set in world.sets.values_mut() {
+        set.status.get_or_insert_default().available_replicas = 3;
+    }
+    world.set_image("web:v3");
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        world.step();
+        sizes.push(world.size_text());
+    }
+    sizes.dedup();
+    expect!["0/3+1 2/3+1"].assert_eq(&sizes.join(" "));
+}
+
+/// CTL-69, INV-3: under `dynamicStableScale` an aborted canary keeps its size while a router denies
+/// the weights.
+#[test]
+fn doubt_keeps_an_aborted_canary() {
+    let mut world = deployed(routed().strategy(|c| c.dynamic_stable_scale = true));
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(world.size_text(), "2/2");
+    world.verification = crate::traffic::Verification::NotVerified;
+    world.abort();
+    world.settle();
+    assert_eq!(world.size_text(), "2/4");
+    world.verification = crate::traffic::Verification::Verified;
+    world.settle();
+    assert_eq!(world.size_text(), "0/4");
+}
+
+/// CTL-43, CTL-67: pods that never came are no version that could be gone back to: no delay.
+#[test]
+fn dead_versions_get_no_delay() {
+    let mut world = deployed(routed());
+    world.broken.insert("web:v2".to_owned());
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(kept(&world), "4, 2");
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(kept(&world), "4, 0, 2");
+}

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use serde_json::{Value, json};
-use sluice_crds::rollout::{CanaryStep, RollbackWindowSpec};
+use sluice_crds::rollout::{CanaryStep, ReplicaProgressThreshold, RollbackWindowSpec};
 
 use super::{cluster, deployed, istio, traced};
 use crate::testing::world::World;
@@ -638,4 +638,143 @@ fn swapped_services_change_roles() {
         step 1 pods 1/2 weight 50/50 Paused: CanaryPauseStep
         waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
+}
+
+/// INV-1, CTL-154: a weight waits for a Service that still has to be taken over.
+#[test]
+fn a_weight_waits_for_its_service() {
+    let mut world = deployed(
+        istio(rollout("web").replicas(4).canary([weight(50), pause()])).strategy(|c| {
+            c.replica_progress_threshold = Some(ReplicaProgressThreshold {
+                r#type: "Pods".to_owned(),
+                value: 1,
+            });
+        }),
+    );
+    let v1 = world.now_status().stable_rs;
+    world.advance(1000);
+    world.startup = 1000;
+    world.set_image("web:v2");
+    world.services.get_mut("web-canary").unwrap().managed_by = None;
+    let available = |world: &mut World, count: i32| {
+        for _ in 0..3 {
+            for set in world
+                .sets
+                .values_mut()
+                .filter(|set| set.pod_hash() != Some(&v1))
+            {
+                let replicas = set.spec.replicas.unwrap_or(0);
+                let status = set.status.get_or_insert_default();
+                status.replicas = replicas;
+                status.ready_replicas = count.min(replicas);
+                status.available_replicas = count.min(replicas);
+            }
+            world.services.get_mut("web-canary").unwrap().managed_by = None;
+            world.step();
+        }
+        world.line()
+    };
+    let one = available(&mut world, 1);
+    let both = available(&mut world, 2);
+    expect![[r#"
+        step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep"#]]
+    .assert_eq(&format!("{one}\n{both}"));
+}
+
+/// TRF-111, FLT-8: with subsets alone, hash and weight move once all pods are available.
+#[test]
+fn subsets_wait_for_all_pods() {
+    let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
+    let routing = json!({ "istio": {
+        "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
+    let built = rollout("web")
+        .replicas(4)
+        .canary([weight(50), pause()])
+        .routed(routing);
+    let mut world = cluster(built);
+    let subset = |name: &str| json!({ "destination": { "host": "web", "subset": name } });
+    let route = [subset("canary"), subset("stable")];
+    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
+    world
+        .references
+        .virtual_services
+        .insert("web".to_owned(), Some(vs));
+    world.settle();
+    world.told();
+    world.advance(10);
+    world.startup = 10;
+    world.set_image("web:v2");
+    expect![[r#"
+        NewReplicaSetCreated Created ReplicaSet web-84c5f745db (revision 2)
+        ScalingReplicaSet Scaled up ReplicaSet web-84c5f745db (revision 2) from 0 to 2
+        RolloutUpdated Rollout updated to revision 2
+        RolloutNotCompleted Rollout not completed, started update to revision 2 (84c5f745db)
+        TrafficWeightUpdated Traffic weight updated 
+        step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
+        waits: PodsNotAvailable ReplicaSet/web-84c5f745db setWeight 50 waits for the canary: 0 of 2 pods available"#]].assert_eq(&traced(&mut world));
+    world.advance(11);
+    expect![[r#"
+        TrafficWeightUpdated Traffic weight updated from 0 to 50
+        RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
+        RolloutPaused Rollout is paused (CanaryPauseStep)
+        step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
+        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+    .assert_eq(&traced(&mut world));
+}
+
+/// CTL-63, FLT-11: a router that fails to answer is told as a warning, and asked again in 10 s.
+#[test]
+fn a_failed_verification_is_told() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(4).canary([weight(50), pause()]),
+    ));
+    world.verification = crate::traffic::Verification::Failed("timeout".to_owned());
+    world.set_image("web:v2");
+    for _ in 0..6 {
+        world.play();
+        world.step();
+    }
+    let plan = world.step();
+    assert_eq!(plan.wake, Some(crate::testing::at(10)));
+    let event = plan.events.last().unwrap();
+    assert_eq!(
+        (event.reason.as_str(), event.message.as_str()),
+        ("WeightVerifyError", "Failed to verify weight: timeout")
+    );
+    assert_eq!(event.kind, crate::event::EventType::Warning);
+    assert_eq!(
+        world.line(),
+        "step 0 pods 2/4 weight 50/50 Progressing: more replicas need to be updated"
+    );
+}
+
+/// CTL-138, SE-15: held by hand, a routed canary follows `spec.replicas` in proportion; alone, a
+/// version simply has all pods.
+#[test]
+fn scaled_while_held() {
+    let held = |dynamic: bool| {
+        let mut world = deployed(
+            istio(rollout("web").replicas(4).canary([weight(50), pause()]))
+                .strategy(|c| c.dynamic_stable_scale = dynamic),
+        );
+        world.set_image("web:v2");
+        world.settle();
+        world.edit(|r| r.spec.paused = true);
+        world.settle();
+        let mut sizes = vec![world.size_text()];
+        for replicas in [8, 6, 2] {
+            world.edit(|r| r.spec.replicas = Some(replicas));
+            world.settle();
+            sizes.push(world.size_text());
+        }
+        sizes.join(" ")
+    };
+    assert_eq!(held(false), "2/4 4/8 3/6 1/2");
+    assert_eq!(held(true), "2/2 4/4 3/3 1/1");
+    let mut world = deployed(rollout("web").replicas(4).canary([weight(50), pause()]));
+    world.edit(|r| r.spec.paused = true);
+    world.edit(|r| r.spec.replicas = Some(7));
+    world.settle();
+    assert_eq!(world.size_text(), "7/0");
 }

@@ -309,17 +309,17 @@ fn the_new_replica_set_keeps_in_step() {
     });
     world.settle();
     expect![[r#"ready 3 {"old": "yes", "rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "1", "team": "cart"}"#]].assert_eq(&text(&world, V1));
-    for (version, seconds) in [("web:v2", 5), ("web:v1", 6), ("web:v2", 7)] {
+    for (version, seconds) in [("web:v2", 5), ("web:v1", 6), ("web:v2", 7), ("web:v1", 8)] {
         world.advance(60);
         world.set_image(version);
         world.edit(|r| r.spec.min_ready_seconds = seconds);
         world.settle();
     }
     expect![[r#"
-        ready 6 {"old": "yes", "rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "3", "rollout.argoproj.io/revision-history": "1", "team": "cart"}
+        ready 8 {"old": "yes", "rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "5", "rollout.argoproj.io/revision-history": "1,3", "team": "cart"}
         ready 7 {"rollout.argoproj.io/desired-replicas": "4", "rollout.argoproj.io/revision": "4", "rollout.argoproj.io/revision-history": "2", "team": "cart"}"#]].assert_eq(&format!("{}\n{}", text(&world, V1), text(&world, V2)));
     let revision = world.rollout.metadata.annotations.as_ref().unwrap();
-    assert_eq!(revision[keys::REVISION], "4");
+    assert_eq!(revision[keys::REVISION], "5");
 }
 
 /// CTL-24: what is there already is said when nothing was said before.
