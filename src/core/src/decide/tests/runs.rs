@@ -112,7 +112,13 @@ fn blue_green_keeps_its_run_in_status() {
         .now_status()
         .blue_green
         .pre_promotion_analysis_run_status;
-    assert_eq!(kept.unwrap().name, first);
+    let kept = kept.unwrap();
+    assert_eq!(kept.name, first);
+    assert_eq!(
+        kept.status,
+        AnalysisPhase::Successful,
+        "ANA-33: as the run says"
+    );
     world.retry();
     world.settle();
     assert_eq!(names(&world), [first.clone(), format!("{first}.1")]);
