@@ -276,7 +276,11 @@ pub(crate) fn reconcile_blue_green(pass: &mut Pass<'_, '_>) {
     if skipped(pass) {
         cancel_all_but(pass, &[]);
         for kind in kinds {
-            let kept = kept(pass, kind, current_of(pass, kind));
+            let run = current_of(pass, kind);
+            let mut kept = kept(pass, kind, run);
+            if let Some((kept, run)) = kept.as_mut().zip(run) {
+                kept.phase = phase_of(run); // nothing depends on it any more (ANA-33)
+            }
             remember(pass, kind, kept.as_ref());
             current.extend(kept.map(|run| run.name));
         }

@@ -146,6 +146,7 @@ fn refuse(
         pass.set_phase(AnalysisPhase::Error);
     }
     pass.wait(Reason::InvalidSpec, pass.object(), error.to_owned());
+    pass.give_up();
     pass.finish()
 }
 

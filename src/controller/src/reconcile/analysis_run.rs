@@ -132,6 +132,9 @@ async fn execute(
             ctx.measuring.collect(run.clone(), metric, garbage.keep);
         }
     }
+    if run.status.as_ref().is_some_and(|s| s.phase.completed()) {
+        ctx.measuring.forget(key);
+    }
     Ok(())
 }
 

@@ -212,6 +212,19 @@ async fn a_lost_answer_makes_no_second_job() {
     controller.stop().await.unwrap();
 }
 
+/// ANA-5, ASE-12: a Job is looked at ever more rarely, its end is noticed at once even so.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_job_is_noticed_at_once() {
+    let world = World::new();
+    let controller = world.start();
+    let started = world.clock.now();
+    world.apply(run("r", json!([job("smoke", 200)])));
+    phase(&world, "r", "Successful").await;
+    let took = world.clock.now().duration_since(started).as_secs();
+    assert!((200..=203).contains(&took), "{took}");
+    controller.stop().await.unwrap();
+}
+
 fn with_secret(mut run: Value) -> Value {
     run["spec"]["args"] =
         json!([{"name": "t", "valueFrom": {"secretKeyRef": {"name": "token", "key": "key"}}}]);

@@ -25,6 +25,14 @@ fn completed(status: &TemplateStatusCode) -> bool {
     )
 }
 
+fn without_deadline(mut patch: Value) -> Value {
+    let gone = json!({"annotations": {keys::SCALE_DOWN_DEADLINE: null}});
+    if let Some(patch) = patch.as_object_mut() {
+        patch.insert("metadata".to_owned(), gone);
+    }
+    patch
+}
+
 impl Pass<'_> {
     /// All templates in order.
     pub(crate) fn templates(&mut self) {
@@ -219,10 +227,18 @@ impl Pass<'_> {
         status: &mut TemplateStatus,
     ) {
         let current = set.spec.replicas.unwrap_or(1);
+        // From before the user asked for a retry; it would cut the next delay short.
+        let stale = desired > 0 && set.annotation(keys::SCALE_DOWN_DEADLINE).is_some();
         if current == desired {
+            if stale {
+                self.patch(set, without_deadline(json!({})), None);
+            }
             return;
         }
         let mut patch = json!({"spec": {"replicas": desired}});
+        if stale {
+            patch = without_deadline(patch);
+        }
         if desired == 0 {
             let delay = self
                 .experiment
@@ -233,10 +249,7 @@ impl Pass<'_> {
             match deadline {
                 None if delay > 0 => return self.keep(set, delay, status),
                 Some(_) if delay <= 0 => {
-                    let gone = json!({"annotations": {keys::SCALE_DOWN_DEADLINE: null}});
-                    if let Some(patch) = patch.as_object_mut() {
-                        patch.insert("metadata".to_owned(), gone);
-                    }
+                    patch = without_deadline(patch);
                 }
                 Some(text) => {
                     // A deadline that cannot be read has passed.
@@ -290,6 +303,27 @@ impl Pass<'_> {
         self.patch(set, json!({"metadata": {"annotations": annotations}}), None);
         status.last_transition_time = Some(self.now.into());
         self.held(set, at.timestamp());
+    }
+
+    /// Pods of an Experiment that became invalid while it ran go, once they get no requests.
+    pub(crate) fn give_up(&mut self) {
+        let statuses = self.status.template_statuses.clone();
+        for set in self.seen.replica_sets.clone() {
+            let replicas = set.spec.replicas.unwrap_or(1);
+            if replicas == 0 {
+                continue;
+            }
+            let template = set.annotation(keys::EXPERIMENT_TEMPLATE);
+            let of = statuses.iter().find(|s| Some(s.name.as_str()) == template);
+            if of.is_some_and(|status| self.seen.routed.contains(&status.service_name)) {
+                self.still_routed(&set);
+            } else {
+                let name = set.metadata.name.as_deref().unwrap_or("");
+                let message = format!("Scaled down ReplicaSet {name} from {replicas} to 0");
+                let event = Event::normal("ScalingReplicaSet", message);
+                self.patch(&set, json!({"spec": {"replicas": 0}}), Some(event));
+            }
+        }
     }
 
     /// The Rollout takes the traffic away as soon as it sees how the Experiment stands; pods go after

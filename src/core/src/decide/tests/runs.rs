@@ -112,7 +112,13 @@ fn blue_green_keeps_its_run_in_status() {
         .now_status()
         .blue_green
         .pre_promotion_analysis_run_status;
-    assert_eq!(kept.unwrap().name, first);
+    let kept = kept.unwrap();
+    assert_eq!(kept.name, first);
+    assert_eq!(
+        kept.status,
+        AnalysisPhase::Successful,
+        "ANA-33: as the run says"
+    );
     world.retry();
     world.settle();
     assert_eq!(names(&world), [first.clone(), format!("{first}.1")]);
@@ -152,6 +158,39 @@ fn a_new_revision_has_its_own_runs() {
     );
     assert!(step.name.ends_with("-3-1"), "{}", step.name);
     assert!(background.name.ends_with("-3"), "{}", background.name);
+}
+
+/// ANA-34: going back to stable measures nothing.
+#[test]
+fn going_back_stops_the_runs() {
+    for rollout in [plain(), blue_green("pre"), blue_green("post")] {
+        let mut world = updated(rollout);
+        let before: Vec<String> = world.runs.keys().cloned().collect();
+        world.set_image("web:v1");
+        world.settle();
+        let after: Vec<&str> = names(&world);
+        assert_eq!(after, before, "none is started");
+        assert_eq!(stopped(&world), before);
+        assert_eq!(world.now_status().phase.as_str(), "Healthy");
+    }
+}
+
+/// ANA-36, ANA-40: after a failed post-promotion run a retry switches and measures again.
+#[test]
+fn a_retry_is_measured_after_the_switch() {
+    let mut world = updated(blue_green("post"));
+    let name = format!("web-{HASH}-2-post");
+    world.end_run(&name, AnalysisPhase::Failed, "");
+    world.settle();
+    assert_eq!(world.services["active"].pod_hash(), "5dfb79b7ff");
+    world.retry();
+    world.settle();
+    assert_eq!(world.services["active"].pod_hash(), HASH);
+    assert_eq!(names(&world), [name.clone(), format!("{name}.1")]);
+    assert_ne!(world.now_status().stable_rs, HASH);
+    world.end_run(&format!("{name}.1"), AnalysisPhase::Successful, "");
+    world.settle();
+    assert_eq!(world.now_status().stable_rs, HASH);
 }
 
 /// ANA-36, ANA-37: a run that was deleted is started anew.

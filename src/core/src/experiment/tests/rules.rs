@@ -475,6 +475,50 @@ fn pods_stay_while_they_are_routed_to() {
     }
 }
 
+/// ASE-18: an Experiment that becomes invalid while it runs ends, and its pods go.
+#[test]
+fn invalid_in_the_middle() {
+    let mut world = World::new(one(json!({})));
+    world.settle();
+    world.edit(|e| e.spec.templates[0].selector = None);
+    let plan = world.settle();
+    assert!(world.phase().starts_with("Error "), "{}", world.phase());
+    assert_eq!(world.seen.replica_sets[0].spec.replicas, Some(0));
+    assert_eq!(plan.why[0].reason, Reason::InvalidSpec);
+}
+
+/// EXP-8, CLI-28: a retry runs everything again, the delay at its end included.
+#[test]
+fn retried() {
+    let mut world = analysed(json!({"scaleDownDelaySeconds": 10}));
+    world.settle();
+    world.measured("ab-check", AnalysisPhase::Failed);
+    world.settle();
+    world.second = 11;
+    world.settle();
+    assert_eq!(world.seen.replica_sets[0].spec.replicas, Some(0));
+    world.edit(|e| e.status = None);
+    world.settle();
+    assert_eq!(world.phase(), "Running");
+    assert_eq!(world.status().analysis_runs[0].analysis_run, "ab-check.1");
+    world.measured("ab-check.1", AnalysisPhase::Successful);
+    world.second = 80;
+    world.settle();
+    assert_eq!(world.phase(), "Successful");
+    assert_eq!(
+        world.seen.replica_sets[0].spec.replicas,
+        Some(1),
+        "its delay"
+    );
+    // Again, within the delay: the pods are still there, and get a whole one at the end.
+    world.second = 85;
+    world.edit(|e| e.status = None);
+    world.settle();
+    let set = &world.seen.replica_sets[0];
+    assert_eq!(set.annotation(keys::SCALE_DOWN_DEADLINE), None);
+    assert_eq!(world.phase(), "Running");
+}
+
 /// EXP-18: the earliest of the ends; none while everything is being brought to its end.
 #[test]
 fn timers() {
