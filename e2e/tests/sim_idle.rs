@@ -19,7 +19,7 @@ use sluice_sim::Cluster;
 const ROLLOUTS: usize = 1000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Growth that is not growth: the allocator's own doings, in MiB.
-const SLACK: f64 = 4.0;
+const SLACK: f64 = 2.0;
 
 /// Resident memory, in MiB.
 fn resident() -> f64 {

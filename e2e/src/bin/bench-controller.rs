@@ -7,15 +7,17 @@
 //! ServiceAccount and role of `deploy/`. Requests come from the audit log, CPU time and memory from `/proc`. Each figure
 //! stands beside its budget and what the peer took on the same bench.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
+use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 use sluice_e2e::controlplane::{Mark, Options, Request, ServiceAccountAccess, Summary};
 use sluice_e2e::process::usage::{self, cpu};
@@ -192,31 +194,41 @@ impl Bench {
             .await
     }
 
-    /// Waits until all are healthy at this revision.
+    /// Waits until all are healthy at this revision. They are watched: to list them again and again
+    /// would cost the API server as much as the controller does.
     async fn all_updated(&mut self, revision: u32) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        let want = revision.to_string();
-        loop {
-            let done = |rollout: &&Value| {
-                is_current(rollout)
-                    && text(rollout, "/status/phase") == "Healthy"
-                    && text(
-                        rollout,
-                        "/metadata/annotations/rollout.argoproj.io~1revision",
-                    ) == want
-            };
-            let all = self.shop.list(&kind(ARGO, "Rollout")).await?;
-            if all.iter().filter(done).count() == usize::try_from(self.number)? {
-                return Ok(());
+        let (number, want) = (usize::try_from(self.number)?, revision.to_string());
+        let done = |rollout: &Value| {
+            let revision = "/metadata/annotations/rollout.argoproj.io~1revision";
+            is_current(rollout)
+                && text(rollout, "/status/phase") == "Healthy"
+                && text(rollout, revision) == want
+        };
+        let all = self.shop.api(&kind(ARGO, "Rollout"));
+        let mut changes = pin!(watcher(all, watcher::Config::default()));
+        let mut there = BTreeSet::new();
+        while there.len() < number {
+            match tokio::time::timeout(POLL, changes.next()).await {
+                Ok(Some(Ok(Event::Apply(rollout) | Event::InitApply(rollout)))) => {
+                    let rollout = serde_json::to_value(rollout)?;
+                    let name = text(&rollout, "/metadata/name").to_owned();
+                    if done(&rollout) {
+                        there.insert(name);
+                    } else {
+                        there.remove(&name);
+                    }
+                }
+                Ok(Some(Ok(Event::Init | Event::InitDone | Event::Delete(_)))) => {}
+                Ok(Some(Err(error))) => bail!("watching Rollouts: {error}"),
+                Ok(None) => bail!("watching Rollouts ended"),
+                Err(_) => self.controller.check()?,
             }
-            self.controller.check()?;
             if Instant::now() >= deadline {
-                let left = all.iter().find(|rollout| !done(rollout));
-                let status = left.and_then(|rollout| rollout.get("status"));
-                bail!("not all are done; one of them: {status:#?}");
+                bail!("only {there:?} are done");
             }
-            tokio::time::sleep(POLL).await;
         }
+        Ok(())
     }
 
     /// Waits until old ReplicaSets are empty.

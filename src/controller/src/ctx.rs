@@ -50,7 +50,7 @@ pub struct Ctx {
 }
 
 /// What is remembered of a Rollout (or Experiment) from pass to pass. Losing it is harmless.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     /// The write that failed in the previous pass.
     pub failure: Option<Failure>,
@@ -87,7 +87,15 @@ impl Memories {
     /// Changes what is remembered.
     pub fn change(&self, key: &Key, change: impl FnOnce(&mut Memory)) {
         let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(memories.entry(key.clone()).or_default());
+        if let Some(memory) = memories.get_mut(key) {
+            return change(memory);
+        }
+        // Of most objects there is nothing to remember.
+        let mut memory = Memory::default();
+        change(&mut memory);
+        if memory != Memory::default() {
+            memories.insert(key.clone(), memory);
+        }
     }
 
     /// Forgets everything about an object.

@@ -1,12 +1,12 @@
 //! Kubernetes Events, written in the background (OPS-16, API-67..69).
 //!
 //! A pass only hands its events over; a slow API server never slows it. The writer gathers what
-//! happens to an object until the object comes to rest (an update waits for its pods, for a pause, for
-//! an analysis, or is over) and then writes one Event per reason: repetitions as a count, different
-//! texts side by side. So an update that hurries through its steps costs one Event per reason, and
-//! one that waits is told about as soon as it does. Endings and warnings hurry the writer, and
-//! nothing waits longer than [`OLDEST`]. A budget per object bounds the rest; the events of steps,
-//! promotions, aborts and scaling are exempt from it (SE-26).
+//! happens to an object until a pass says that the object comes to rest (an update waits for its
+//! pods, for a person, for a time that is not near, or is over) and then writes one Event per reason:
+//! repetitions as a count, different texts side by side. So an update that hurries through its steps
+//! costs one Event per reason, and one that waits is told about as soon as it does. Endings and
+//! warnings hurry the writer, and nothing waits longer than [`OLDEST`]. A budget per object bounds the
+//! rest; the events of steps, promotions, aborts and scaling are exempt from it (SE-26).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::http::is_status;
+use crate::key::Key;
 
 mod budget;
 
@@ -36,12 +37,14 @@ use budget::{Budget, Recent};
 pub const COMPONENT: &str = "rollouts-controller";
 /// Events that wait to be written, at most; what is over is lost (and logged).
 const QUEUE: usize = 20_000;
-/// After an urgent event, how long what goes with it may still come.
+/// After an urgent event, and when an object comes to rest: how long more may still come.
 const GATHER: Duration = Duration::from_secs(1);
-/// An object about which nothing new was said for so long has come to rest.
-const QUIET: Duration = Duration::from_secs(3);
+/// An object that is left alone for so long is at rest; for less, it is about to go on.
+pub const REST: Duration = Duration::from_secs(5);
+/// An object about which nothing new was said for so long is at rest, whatever its passes say.
+const QUIET: Duration = Duration::from_secs(10);
 /// The longest that an event waits while more and more happens to its object.
-const OLDEST: Duration = Duration::from_secs(15);
+const OLDEST: Duration = Duration::from_secs(30);
 /// A look at the queue at least so often.
 const LOOK: Duration = Duration::from_secs(10);
 /// Characters that the message of an Event may have.
@@ -65,12 +68,15 @@ impl Regarding {
     fn word(&self) -> Word {
         let reference = &self.0;
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
-        (
-            text(&reference.kind),
-            text(&reference.namespace),
-            text(&reference.name),
-        )
+        let key = Key::new(text(&reference.namespace), text(&reference.name));
+        (text(&reference.kind), key)
     }
+}
+
+enum Message {
+    Recorded(Recorded),
+    /// Nothing will happen to the object for some time.
+    Resting(Word),
 }
 
 struct Recorded {
@@ -82,7 +88,7 @@ struct Recorded {
 /// Where passes leave their events. Cheap to clone.
 #[derive(Clone)]
 pub struct EventSink {
-    sender: mpsc::Sender<Recorded>,
+    sender: mpsc::Sender<Message>,
     clock: SharedClock,
     lost: Arc<AtomicU64>,
 }
@@ -127,12 +133,20 @@ impl EventSink {
             event,
             at: self.clock.now(),
         };
-        if self.sender.try_send(recorded).is_err() {
+        if self.sender.try_send(Message::Recorded(recorded)).is_err() {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
             if lost.is_power_of_two() {
                 tracing::warn!(lost, "events come faster than they can be written");
             }
         }
+    }
+
+    /// The object comes to rest: what was said about it may be written. Never waits.
+    pub fn rests(&self, kind: &str, key: &Key) {
+        // Where the queue is full, the writer is behind anyway.
+        let _ = self
+            .sender
+            .try_send(Message::Resting((kind.to_owned(), key.clone())));
     }
 }
 
@@ -167,15 +181,24 @@ impl Due {
             limit,
         }
     }
+
+    /// After the object came to rest.
+    fn resting(self, now: Instant) -> Self {
+        let limit = self.limit.min(now + GATHER);
+        Self {
+            at: self.at.min(limit),
+            limit,
+        }
+    }
 }
 
-/// Kind, namespace and name of an object.
-type Word = (String, String, String);
+/// Kind and key of an object.
+type Word = (String, Key);
 
 /// Writes events to the API server.
 pub struct EventWriter {
     client: Client,
-    receiver: mpsc::Receiver<Recorded>,
+    receiver: mpsc::Receiver<Message>,
     objects: BTreeMap<Word, Object>,
     /// When which object is to be written about.
     due: BTreeSet<(Instant, Word)>,
@@ -195,17 +218,31 @@ impl EventWriter {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => self.write(Instant::now()).await,
                 recorded = self.receiver.recv() => match recorded {
-                    Some(recorded) => self.gather(recorded),
+                    Some(message) => self.take(message),
                     None => break,
                 },
             }
         }
-        while let Ok(recorded) = self.receiver.try_recv() {
-            self.gather(recorded);
+        while let Ok(message) = self.receiver.try_recv() {
+            self.take(message);
         }
         let end = Instant::now() + OLDEST;
         if tokio::time::timeout(FLUSH, self.write(end)).await.is_err() {
             tracing::warn!("some events could not be written before the end");
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Recorded(recorded) => self.gather(recorded),
+            Message::Resting(word) => {
+                let object = self.objects.get_mut(&word);
+                if let Some((object, due)) = object.and_then(|o| o.due.map(|due| (o, due))) {
+                    let sooner = due.resting(Instant::now());
+                    object.due = Some(sooner);
+                    self.schedule(word, Some(due), sooner);
+                }
+            }
         }
     }
 
@@ -223,7 +260,12 @@ impl EventWriter {
         object.regarding = recorded.regarding.clone();
         let due = Due::after(object.due, budget::is_urgent(&recorded.event), now);
         object.waiting.push(recorded);
-        if let Some(before) = object.due.replace(due) {
+        let before = object.due.replace(due);
+        self.schedule(word, before, due);
+    }
+
+    fn schedule(&mut self, word: Word, before: Option<Due>, due: Due) {
+        if let Some(before) = before {
             self.due.remove(&(before.at, word.clone()));
         }
         self.due.insert((due.at, word));
@@ -394,23 +436,33 @@ mod tests {
     /// D14: a hurry is told about once, a rest soon, an ending at once.
     #[tokio::test(start_paused = true)]
     async fn events_wait_for_a_rest() {
+        enum Said {
+            Normal,
+            Urgent,
+            Rests,
+        }
+        use Said::{Normal, Rests, Urgent};
         let start = Instant::now();
-        let written = |said: &[(f32, bool)]| {
-            let due = said.iter().fold(None, |due, &(second, urgent)| {
-                let now = start + Duration::from_secs_f32(second);
-                Some(Due::after(due, urgent, now))
+        let written = |said: &[(u8, Said)]| {
+            let due = said.iter().fold(None, |due: Option<Due>, (second, said)| {
+                let now = start + Duration::from_secs((*second).into());
+                match said {
+                    Normal => Some(Due::after(due, false, now)),
+                    Urgent => Some(Due::after(due, true, now)),
+                    Rests => due.map(|due| due.resting(now)),
+                }
             });
-            due.map(|due| (due.at - start).as_secs_f32())
+            due.map(|due| (due.at - start).as_secs())
         };
-        assert_eq!(written(&[(0.0, false)]), Some(3.0));
-        assert_eq!(
-            written(&[(0.0, false), (2.0, false), (4.0, false)]),
-            Some(7.0)
-        );
-        let busy: Vec<_> = (0_u8..15).map(|second| (second.into(), false)).collect();
-        assert_eq!(written(&busy), Some(15.0));
-        assert_eq!(written(&[(0.0, false), (2.0, true)]), Some(3.0));
-        assert_eq!(written(&[(0.0, true), (0.5, false)]), Some(1.0));
+        assert_eq!(written(&[(0, Normal)]), Some(10));
+        assert_eq!(written(&[(0, Normal), (2, Normal), (4, Normal)]), Some(14));
+        assert_eq!(written(&[(0, Normal), (2, Normal), (2, Rests)]), Some(3));
+        assert_eq!(written(&[(0, Normal), (2, Rests), (3, Normal)]), Some(3));
+        assert_eq!(written(&[(0, Normal), (2, Urgent)]), Some(3));
+        assert_eq!(written(&[(0, Urgent), (1, Normal)]), Some(1));
+        assert_eq!(written(&[(0, Rests)]), None);
+        let busy: Vec<_> = (0..30).map(|second| (second, Normal)).collect();
+        assert_eq!(written(&busy), Some(30));
     }
 
     #[test]

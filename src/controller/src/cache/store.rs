@@ -38,8 +38,54 @@ impl<K: Resource> Change<K> {
     }
 }
 
+/// An object in memory.
+enum Held<K> {
+    Whole(Arc<K>),
+    /// As [`Kept::packed`] gave it, with its UID and what [`owner_word`] says.
+    Packed {
+        text: Box<str>,
+        uid: Option<Box<str>>,
+        owner: Box<str>,
+    },
+}
+
+impl<K: Kept> Held<K> {
+    fn new(object: &Arc<K>) -> Self {
+        match object.packed() {
+            Some(text) => Self::Packed {
+                text,
+                uid: object.meta().uid.as_deref().map(Into::into),
+                owner: owner_word(object.meta()),
+            },
+            None => Self::Whole(object.clone()),
+        }
+    }
+
+    /// Always there: what was packed is known to decode.
+    fn object(&self) -> Option<Arc<K>> {
+        match self {
+            Self::Whole(object) => Some(object.clone()),
+            Self::Packed { text, .. } => serde_json::from_str(text).ok().map(Arc::new),
+        }
+    }
+
+    fn uid(&self) -> Option<&str> {
+        match self {
+            Self::Whole(object) => object.meta().uid.as_deref(),
+            Self::Packed { uid, .. } => uid.as_deref(),
+        }
+    }
+
+    fn owner(&self) -> Box<str> {
+        match self {
+            Self::Whole(object) => owner_word(object.meta()),
+            Self::Packed { owner, .. } => owner.clone(),
+        }
+    }
+}
+
 struct Entry<K> {
-    object: Arc<K>,
+    object: Held<K>,
     version: u64,
     /// Round of the last LIST (or of the write) that saw it.
     round: u64,
@@ -119,24 +165,24 @@ fn orphan_word(namespace: &str) -> Box<str> {
 
 impl<K: Kept> Inner<K> {
     fn insert(&mut self, key: Key, entry: Entry<K>) -> Option<Arc<K>> {
-        let word = owner_word(entry.object.meta());
+        let word = entry.object.owner();
         let before = self
             .objects
             .insert(key.clone(), entry)
             .map(|entry| entry.object);
         if let Some(before) = &before {
-            let old_word = owner_word(before.meta());
+            let old_word = before.owner();
             if old_word != word {
                 self.unindex(&old_word, &key);
             }
         }
         self.by_owner.entry(word).or_default().insert(key);
-        before
+        before.and_then(|before| before.object())
     }
 
     fn share(&self, key: &Key, object: &mut K) {
-        if let Some(known) = self.objects.get(key) {
-            object.share(&known.object);
+        if let Some(Held::Whole(known)) = self.objects.get(key).map(|entry| &entry.object) {
+            object.share(known);
         }
     }
 
@@ -151,8 +197,8 @@ impl<K: Kept> Inner<K> {
 
     fn remove(&mut self, key: &Key) -> Option<Arc<K>> {
         let entry = self.objects.remove(key)?;
-        self.unindex(&owner_word(entry.object.meta()), key);
-        Some(entry.object)
+        self.unindex(&entry.object.owner(), key);
+        entry.object.object()
     }
 
     fn owned(&self, word: &str) -> Vec<Arc<K>> {
@@ -163,7 +209,7 @@ impl<K: Kept> Inner<K> {
         found.sort_by_key(|(key, _)| *key);
         found
             .into_iter()
-            .map(|(_, object)| object.clone())
+            .filter_map(|(_, object)| object.object())
             .collect()
     }
 }
@@ -183,7 +229,7 @@ impl<K: Kept> Store<K> {
         self.read()
             .objects
             .get(key)
-            .map(|entry| entry.object.clone())
+            .and_then(|entry| entry.object.object())
     }
 
     /// All objects, by namespace and name.
@@ -192,7 +238,7 @@ impl<K: Kept> Store<K> {
         self.read()
             .objects
             .values()
-            .map(|entry| entry.object.clone())
+            .filter_map(|entry| entry.object.object())
             .collect()
     }
 
@@ -226,7 +272,7 @@ impl<K: Kept> Store<K> {
         let inner = self.read();
         let from = inner.objects.range(Key::new(namespace, "")..);
         from.take_while(|(key, _)| key.namespace() == namespace)
-            .map(|(_, entry)| entry.object.clone())
+            .filter_map(|(_, entry)| entry.object.object())
             .collect()
     }
 
@@ -251,9 +297,10 @@ impl<K: Kept> Store<K> {
         let mut inner = self.write();
         if let Some(known) = inner.objects.get(&key)
             && known.version > version
-            && known.object.meta().uid == object.meta().uid
+            && known.object.uid() == object.meta().uid.as_deref()
+            && let Some(known) = known.object.object()
         {
-            return known.object.clone();
+            return known;
         }
         inner.share(&key, &mut object);
         let object = Arc::new(object);
@@ -262,7 +309,7 @@ impl<K: Kept> Store<K> {
         inner.insert(
             key,
             Entry {
-                object: object.clone(),
+                object: Held::new(&object),
                 version,
                 round,
             },
@@ -302,7 +349,7 @@ impl<K: Kept> Store<K> {
         if let Some(known) = inner.objects.get_mut(&key)
             && known.version >= version
             && version != u64::MAX
-            && known.object.meta().uid == object.meta().uid
+            && known.object.uid() == object.meta().uid.as_deref()
         {
             known.round = known.round.max(round);
             return None;
@@ -312,7 +359,7 @@ impl<K: Kept> Store<K> {
         let before = inner.insert(
             key,
             Entry {
-                object: now.clone(),
+                object: Held::new(&now),
                 version,
                 round,
             },
@@ -327,7 +374,7 @@ impl<K: Kept> Store<K> {
             inner.deleted.remove(uid);
         }
         let key = key_of(object);
-        if inner.objects.get(&key)?.object.meta().uid != object.meta().uid {
+        if inner.objects.get(&key)?.object.uid() != object.meta().uid.as_deref() {
             return None;
         }
         inner.remove(&key).map(Change::Deleted)

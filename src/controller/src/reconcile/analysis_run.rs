@@ -51,7 +51,7 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
     let now = ctx.clock.now();
     let plan = decide_run(&seen, now);
     match execute(ctx, key, &seen.run, &plan, entered).await {
-        Ok(()) => super::rest(ctx, now, plan.wake),
+        Ok(()) => super::rest::<AnalysisRun>(ctx, key, now, plan.wake),
         Err(Next::Now) => Next::Now,
         Err(next) => next,
     }

@@ -65,7 +65,7 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
     });
     match stop {
         None if wrote => Next::Now,
-        None => super::rest(ctx, now, plan.wake),
+        None => super::rest::<Experiment>(ctx, key, now, plan.wake),
         Some(Stop::Conflict) => Next::Now,
         Some(Stop::Fenced) => Next::Retry("not leading".to_owned()),
         Some(Stop::Failed {

@@ -1,15 +1,14 @@
 //! Passes over Rollouts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_core::decide::decide;
 use sluice_core::event::Event;
-use sluice_core::observed::{Observed, Peak, peak};
+use sluice_core::observed::{Observed, peak};
 use sluice_core::plan::Plan;
-use sluice_crds::Time;
 use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
+use sluice_crds::{Rollout, Time};
 use tokio::time::Instant;
 
 use crate::ctx::Ctx;
@@ -94,9 +93,18 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
         return Next::After(wait);
     }
     let outcome = execute(ctx, &seen, &raw, &plan).await;
-    let peaks = peak::with(&seen.peaks, &seen.replica_sets);
-    let had_failed = seen.failure.is_some();
-    finish(ctx, key, outcome, had_failed, plan.wake, now, peaks)
+    if outcome.stop.is_none() {
+        let peaks = peak::with(&seen.peaks, &seen.replica_sets);
+        ctx.memories.change(key, |memory| {
+            if seen.failure.is_some() {
+                memory.failure = None;
+            }
+            memory.peaks = peaks;
+        });
+    }
+    let status = plan.status.as_deref().or(seen.rollout.status.as_ref());
+    let phase = status.map_or(&RolloutPhase::Unset, |status| &status.phase);
+    finish(ctx, key, outcome, plan.wake, now, phase)
 }
 
 /// How long a status that only counts pods may still wait: pods come and go in bursts, and each
@@ -151,23 +159,22 @@ fn finish(
     ctx: &Ctx,
     key: &Key,
     outcome: Outcome,
-    had_failed: bool,
     wake: Option<jiff::Timestamp>,
     now: jiff::Timestamp,
-    peaks: BTreeMap<String, Peak>,
+    phase: &RolloutPhase,
 ) -> Next {
     match outcome.stop {
         None => {
-            ctx.memories.change(key, |memory| {
-                if had_failed {
-                    memory.failure = None;
-                }
-                memory.peaks = peaks;
-            });
             if outcome.wrote {
                 Next::Now
             } else {
-                super::rest(ctx, now, wake)
+                // One that waits for its pods is about to go on.
+                match phase {
+                    RolloutPhase::Progressing | RolloutPhase::Unset => {
+                        Next::After(super::pause(ctx, now, wake))
+                    }
+                    _ => super::rest::<Rollout>(ctx, key, now, wake),
+                }
             }
         }
         Some(Stop::Conflict) => Next::Now,

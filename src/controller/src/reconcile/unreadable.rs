@@ -59,14 +59,14 @@ pub(super) async fn look(ctx: &Ctx, key: &Key) -> Next {
         )
     });
     let Some(patch) = patch else {
-        return super::rest(ctx, now, plan.wake);
+        return super::rest::<Rollout>(ctx, key, now, plan.wake);
     };
     let params = PatchParams::default();
     match api
         .patch_status(key.name(), &params, &Patch::Merge(&patch))
         .await
     {
-        Ok(_) => super::rest(ctx, now, plan.wake),
+        Ok(_) => super::rest::<Rollout>(ctx, key, now, plan.wake),
         Err(error) if is_status(&error, 404) || is_status(&error, 409) => Next::Now,
         Err(error) if is_fenced(&error) => Next::Retry("not leading".to_owned()),
         Err(error) => {

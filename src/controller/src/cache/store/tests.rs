@@ -108,6 +108,46 @@ fn owners_are_indexed() {
     assert!(store.in_namespace("n").is_empty());
 }
 
+/// Design §5: a ReplicaSet at rest is kept as text, and nobody can tell.
+#[test]
+fn what_rests_is_packed() {
+    let mut resting: ReplicaSet = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "a", "namespace": "ns", "uid": "1", "resourceVersion": "10",
+            "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"app": "web"}, "annotations": {"rollout.argoproj.io/revision": "1"},
+            "ownerReferences": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+                "name": "web", "uid": "owner", "controller": true, "blockOwnerDeletion": true}]},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
+        "status": {"replicas": 2, "readyReplicas": 2, "availableReplicas": 2,
+            "fullyLabeledReplicas": 2, "observedGeneration": 2},
+    }))
+    .unwrap();
+    assert!(resting.packed().is_some());
+    let store = Store::default();
+    store.apply(resting.clone());
+    let key = Key::new("ns", "a");
+    assert_eq!(*store.get(&key).unwrap(), resting);
+    assert_eq!(*store.owned_by("owner")[0], resting);
+    assert_eq!(*store.in_namespace("ns")[0], resting);
+    assert!(store.apply(resting.clone()).is_none(), "nothing new");
+
+    resting.metadata.resource_version = Some("11".into());
+    resting.spec.replicas = Some(0);
+    resting.metadata.generation = Some(3);
+    assert!(resting.packed().is_none(), "its pods still go");
+    let Some(Change::Applied {
+        before: Some(before),
+        ..
+    }) = store.apply(resting.clone())
+    else {
+        panic!("a newer version counts");
+    };
+    assert_eq!(before.spec.replicas, Some(2));
+    assert_eq!(*store.get(&key).unwrap(), resting);
+    assert!(store.observe_delete(&key).is_some() && store.owned_by("owner").is_empty());
+}
+
 /// Design §5: the answer to a write is kept no larger than what a watch brings, and one copy of a
 /// template serves all versions of an object.
 #[test]
