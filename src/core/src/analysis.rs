@@ -432,7 +432,13 @@ fn judge(pass: &mut Pass<'_, '_>, kind: Kind, run: &AnalysisRun) -> Current {
         AnalysisPhase::Inconclusive => {
             pass.pauses.add(PauseReason::InconclusiveAnalysisRun);
             let message = "was inconclusive, a person has to decide";
-            pass.wait(Why::new(Reason::NeedsPromotion, object, message).command("promote"));
+            let mut why = Why::new(Reason::NeedsPromotion, object, message).command("promote");
+            why.since = run
+                .status
+                .as_ref()
+                .and_then(|status| status.completed_at)
+                .map(|at| at.timestamp());
+            pass.wait(why);
         }
         AnalysisPhase::Failed | AnalysisPhase::Error => {
             let mut cause = kind.failure().to_owned();
@@ -451,6 +457,11 @@ fn judge(pass: &mut Pass<'_, '_>, kind: Kind, run: &AnalysisRun) -> Current {
                 let started = run.status.as_ref().and_then(|status| status.started_at);
                 let mut why = Why::new(Reason::AnalysisRunning, object, "has not ended yet");
                 why.since = started.map(|at| at.timestamp());
+                // A canary can skip the step; blue-green only everything.
+                why.command = Some(match kind {
+                    Kind::Step(_) | Kind::Background => "promote",
+                    Kind::PrePromotion | Kind::PostPromotion => "promote --full",
+                });
                 pass.wait(why);
             }
         }
@@ -466,9 +477,9 @@ fn start(pass: &mut Pass<'_, '_>, kind: Kind, wanted: Wanted<'_>) -> Option<Curr
         Err(error) => {
             let what = kind.label();
             let message = format!("its {what} analysis cannot be started: {error}");
-            let until = pass.in_seconds(crate::decide::INVALID_RETRY);
+            let again = pass.in_seconds(crate::decide::INVALID_RETRY);
             let why = Why::new(Reason::InvalidSpec, pass.ctx.me(), message);
-            pass.wait(why.until(until));
+            pass.wait(why.again(again));
             return None;
         }
     };

@@ -392,6 +392,7 @@ impl Pass<'_> {
                 message: format!("metric '{}' {verb}", metric.name),
                 since: status.started_at.map(|at| at.timestamp()),
                 until,
+                again: None,
                 command: Some("terminate"),
             }
         })

@@ -270,7 +270,8 @@ fn explain_hold(pass: &mut Pass<'_, '_>) {
             "an inconclusive analysis holds the update",
         )
     };
-    let why = Why::new(reason, pass.ctx.me(), message).command("promote");
+    let mut why = Why::new(reason, pass.ctx.me(), message).command("promote");
+    why.since = pause::held_since(pass);
     pass.wait(why);
 }
 

@@ -151,11 +151,7 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
             format!("{what} holds the update"),
         )
         .command("promote");
-        why.since = pause::since(
-            pass.read(),
-            &sluice_crds::rollout::PauseReason::InconclusiveAnalysisRun,
-        )
-        .map(|at| at.timestamp());
+        why.since = pause::held_since(pass);
         pass.wait(why);
         return false;
     }

@@ -17,7 +17,7 @@ use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
 use sluice_crds::{Rollout, keys};
 
 use crate::conditions;
-use crate::observed::{Observed, Workload};
+use crate::observed::{FailedWrite, Observed, Workload};
 use crate::phase;
 use crate::plan::{Action, Plan};
 use crate::revision::{self, Creation};
@@ -105,11 +105,14 @@ pub(crate) fn refuse(rollout: &Rollout, error: &str, now: Timestamp) -> Plan {
     let view = phase::of(&rollout.spec, &next);
     next.phase = view.phase;
     next.message = view.message;
-    let until = pass::later(now, INVALID_RETRY);
-    let why = Why::new(Reason::InvalidSpec, format!("Rollout/{name}"), error).until(until);
+    let again = pass::later(now, INVALID_RETRY);
+    let since = conditions::get(&next.conditions, conditions::kind::INVALID_SPEC)
+        .map(|condition| condition.last_transition_time.timestamp());
+    let mut why = Why::new(Reason::InvalidSpec, format!("Rollout/{name}"), error).again(again);
+    why.since = since;
     Plan {
         status: (read.as_ref() != Some(&next)).then(|| Box::new(next)),
-        ..Plan::wait(why, Some(until))
+        ..Plan::wait(why, Some(again))
     }
 }
 
@@ -215,20 +218,62 @@ fn rescaled(ctx: &Context<'_>, view: &View) -> bool {
 
 /// Whenever a Rollout does not move, something is named (INV-15).
 fn explain(ctx: &Context<'_>, plan: &mut Plan) {
+    if let Some(why) = failed_write(ctx) {
+        plan.why.push(why);
+    }
     let status = plan.status.as_deref().unwrap_or(&ctx.persisted);
     let at_rest = status.phase == RolloutPhase::Healthy;
-    if !plan.why.is_empty() || at_rest || !plan.actions.is_empty() {
+    if !plan.why.is_empty() || at_rest || plan.acts(Some(&ctx.persisted)) {
         return;
     }
-    let reason = match status.phase {
-        RolloutPhase::Paused => Reason::NeedsPromotion,
-        RolloutPhase::Degraded if status.abort => Reason::Aborted,
+    plan.why.push(by_phase(ctx, status));
+}
+
+/// A write of the last pass that did not succeed: until it does, nothing after it happens.
+fn failed_write(ctx: &Context<'_>) -> Option<Why> {
+    let failure = ctx.seen.failure.as_ref()?;
+    match failure.what {
+        FailedWrite::Route | FailedWrite::Other => {}
+        // The passes tell of these themselves.
+        FailedWrite::CreateReplicaSet | FailedWrite::ReplicaSetNameTaken => return None,
+    }
+    let message = format!(
+        "writing {:?} failed and is tried again: {}",
+        failure.object, failure.message
+    );
+    Some(Why::new(Reason::WriteUnconfirmed, ctx.me(), message))
+}
+
+/// What the phase alone tells.
+fn by_phase(ctx: &Context<'_>, status: &RolloutStatus) -> Why {
+    let message = if status.message.is_empty() {
+        "its pods have not settled yet"
+    } else {
+        &status.message
+    };
+    let of = |reason| Why::new(reason, ctx.me(), message);
+    let (mut why, since) = match status.phase {
+        RolloutPhase::Paused => {
+            let reason = if ctx.spec().paused {
+                Reason::ManuallyPaused
+            } else {
+                Reason::NeedsPromotion
+            };
+            let pause = status.pause_conditions.first();
+            (
+                of(reason).command("promote"),
+                pause.map(|pause| pause.start_time),
+            )
+        }
+        RolloutPhase::Degraded if status.abort => {
+            (of(Reason::Aborted).command("retry"), status.aborted_at)
+        }
         RolloutPhase::Unset
         | RolloutPhase::Healthy
         | RolloutPhase::Degraded
         | RolloutPhase::Progressing
-        | RolloutPhase::Other(_) => Reason::PodsNotAvailable,
+        | RolloutPhase::Other(_) => (of(Reason::PodsNotAvailable), None),
     };
-    plan.why
-        .push(Why::new(reason, ctx.me(), status.message.clone()));
+    why.since = since.map(|at| at.timestamp());
+    why
 }

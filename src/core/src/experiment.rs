@@ -207,6 +207,7 @@ impl<'a> Pass<'a> {
             message,
             since: None,
             until: None,
+            again: None,
             command: None,
         });
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::pause;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 use sluice_crds::analysis::AnalysisPhase;
@@ -133,11 +134,13 @@ fn step_experiment(pass: &mut Pass<'_, '_>, step: &RolloutExperimentStep) -> Opt
         let name = pass.read().canary.current_experiment.clone();
         if pass.paused_for(&PauseReason::InconclusiveExperiment) {
             let message = "was inconclusive, a person has to decide";
-            let why = Why::new(
+            let mut why = Why::new(
                 Reason::NeedsPromotion,
                 format!("Experiment/{name}"),
                 message,
             );
+            why.since = pause::since(pass.read(), &PauseReason::InconclusiveExperiment)
+                .map(|at| at.timestamp());
             pass.wait(why.command("promote"));
         }
         return (!name.is_empty()).then_some(name);
@@ -180,7 +183,8 @@ fn judge(pass: &mut Pass<'_, '_>, experiment: &Experiment) -> Option<String> {
                 .status
                 .as_ref()
                 .and_then(|status| status.available_at);
-            let mut why = Why::new(Reason::ExperimentRunning, object, "has not ended yet");
+            let mut why =
+                Why::new(Reason::ExperimentRunning, object, "has not ended yet").command("promote");
             why.since = since.map(|at| at.timestamp());
             pass.wait(why);
         }
@@ -211,9 +215,9 @@ fn start(pass: &mut Pass<'_, '_>, step: &RolloutExperimentStep) -> Option<String
         Ok(spec) => spec,
         Err(error) => {
             let message = format!("its experiment cannot be started: {error}");
-            let until = pass.in_seconds(crate::decide::INVALID_RETRY);
+            let again = pass.in_seconds(crate::decide::INVALID_RETRY);
             let why = Why::new(Reason::InvalidSpec, pass.ctx.me(), message);
-            pass.wait(why.until(until));
+            pass.wait(why.again(again));
             return None;
         }
     };

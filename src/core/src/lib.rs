@@ -15,6 +15,7 @@ pub mod decide;
 pub mod duration;
 pub mod event;
 pub mod experiment;
+pub mod explain;
 pub mod invariants;
 pub mod observed;
 pub mod phase;

@@ -3,6 +3,7 @@
 use sluice_crds::Time;
 use sluice_crds::rollout::{PauseCondition, PauseReason, RolloutStatus};
 
+use crate::conditions;
 use crate::decide::pass::{Pass, later};
 use crate::step::{Hold, Step};
 use crate::why::{Reason, Why};
@@ -86,13 +87,14 @@ pub(crate) fn step(pass: &mut Pass<'_, '_>) -> bool {
         }
         return true;
     };
-    let index = read.current_step_index.unwrap_or(0);
+    let number = read.current_step_index.unwrap_or(0).saturating_add(1);
+    let count = pass.ctx.step_count();
     match hold {
         Hold::UntilPromoted => {
             let why = Why::new(
                 Reason::NeedsPromotion,
                 pass.ctx.me(),
-                format!("step {index} pauses until the rollout is promoted"),
+                format!("step {number}/{count} pauses until the rollout is promoted"),
             );
             pass.wait(why.since(since.timestamp()).command("promote"));
         }
@@ -102,7 +104,7 @@ pub(crate) fn step(pass: &mut Pass<'_, '_>) -> bool {
             let why = Why::new(
                 Reason::Paused,
                 pass.ctx.me(),
-                format!("step {index} pauses for {seconds} s"),
+                format!("step {number}/{count} pauses for {seconds} s"),
             );
             pass.wait(
                 why.since(since.timestamp())
@@ -132,6 +134,17 @@ pub(crate) fn since(read: &RolloutStatus, reason: &PauseReason) -> Option<Time> 
         .iter()
         .find(|pause| pause.reason == *reason)
         .map(|pause| pause.start_time)
+}
+
+/// Since when `spec.paused`, or an inconclusive analysis, holds the update.
+pub(crate) fn held_since(pass: &Pass<'_, '_>) -> Option<jiff::Timestamp> {
+    let read = pass.read();
+    if pass.ctx.spec().paused {
+        let paused = conditions::get(&read.conditions, conditions::kind::PAUSED)
+            .filter(|condition| condition.status == conditions::status::TRUE)?;
+        return Some(paused.last_transition_time.timestamp());
+    }
+    since(read, &PauseReason::InconclusiveAnalysisRun).map(|at| at.timestamp())
 }
 
 /// The first moment after `at`.

@@ -27,6 +27,9 @@ pub struct Plan {
     pub events: Vec<Event>,
     /// When to look again even if nothing happens.
     pub wake: Option<Timestamp>,
+    /// When the update counts as stuck if it does not move until then (CTL-134); `None` where no
+    /// progress deadline runs.
+    pub stuck_at: Option<Timestamp>,
     /// What the Rollout waits for; empty only when it is at rest or this plan moves it.
     pub why: Vec<Why>,
     /// Attempts that end with this plan: for metrics and logs, once the status was written.
@@ -151,6 +154,18 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// A route that repeats what the status has on record: it only heals what others changed.
+    #[must_use]
+    pub fn confirms(&self, seen: Option<&RolloutStatus>) -> bool {
+        let Self::Route(want) = self else {
+            return false;
+        };
+        let weights = seen.and_then(|status| status.canary.weights.as_ref());
+        want.only_remove_managed_routes || weights.is_some_and(|on| want.repeats(on))
+    }
+}
+
 impl Plan {
     /// A plan that waits: no write, only a reason.
     #[must_use]
@@ -166,15 +181,14 @@ impl Plan {
     /// weights on record only heals what somebody else changed.
     #[must_use]
     pub fn is_quiet(&self, seen: Option<&RolloutStatus>) -> bool {
-        let confirms = |planned: &Planned| {
-            let Action::Route(want) = &planned.action else {
-                return false;
-            };
-            let weights = seen.and_then(|status| status.canary.weights.as_ref());
-            want.only_remove_managed_routes || weights.is_some_and(|on| want.repeats(on))
-        };
-        self.actions.iter().all(confirms)
-            && self.status.as_deref().is_none_or(|next| Some(next) == seen)
+        !self.acts(seen) && self.status.as_deref().is_none_or(|next| Some(next) == seen)
+    }
+
+    /// Whether it asks for any write but that of the status, as [`Self::is_quiet`] counts them.
+    #[must_use]
+    pub fn acts(&self, seen: Option<&RolloutStatus>) -> bool {
+        let confirms = |planned: &Planned| planned.action.confirms(seen);
+        !self.actions.iter().all(confirms)
     }
 }
 

@@ -50,8 +50,8 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
             pass.ctx.me(),
             "its pods have not been read yet",
         );
-        let until = pass.in_seconds(1);
-        pass.wait(why.until(until));
+        let again = pass.in_seconds(1);
+        pass.wait(why.again(again));
         return false;
     };
     let order = priorities(pass);
@@ -93,9 +93,9 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
         });
     }
     let message = format!("{left} pods are older than spec.restartAt");
-    let until = pass.in_seconds(POLL);
+    let again = pass.in_seconds(POLL);
     let why = Why::new(Reason::Restarting, pass.ctx.me(), message).since(at.timestamp());
-    pass.wait(why.until(until));
+    pass.wait(why.again(again));
     evicted
 }
 

@@ -149,9 +149,10 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     pass.view.ended.extend(ended);
     pass.view.events.extend(events);
     tell_pause(pass, &next);
+    let stuck = progress::stuck_check(&pass.view.shadow, &next, exempt_for(pass, &next), now);
+    pass.view.stuck_at = stuck;
     if !pass.moved
-        && let Some(at) =
-            progress::stuck_check(&pass.view.shadow, &next, exempt_for(pass, &next), now)
+        && let Some(at) = stuck
     {
         // A deadline that has passed without effect (something else is waited for) is no reason to
         // look again at once.

@@ -517,19 +517,19 @@ fn take_verdict(pass: &mut Pass<'_, '_>, weights: &mut TrafficWeights) {
         Verification::NotVerified => {
             weights.verified = Some(false);
             pass.unproven = true;
-            let until = pass.in_seconds(VERIFY_RETRY);
+            let again = pass.in_seconds(VERIFY_RETRY);
             let message = format!("weight {weight} is not in force yet");
             let why = Why::new(Reason::TrafficUnconfirmed, pass.ctx.me(), message);
-            pass.wait(why.until(until));
+            pass.wait(why.again(again));
         }
         Verification::Failed(error) => {
             pass.unproven = true;
             let message = format!("Failed to verify weight: {error}");
             pass.view
                 .tell(Event::warning("WeightVerifyError", message.clone()));
-            let until = pass.in_seconds(VERIFY_RETRY);
+            let again = pass.in_seconds(VERIFY_RETRY);
             let why = Why::new(Reason::TrafficUnconfirmed, pass.ctx.me(), message);
-            pass.wait(why.until(until));
+            pass.wait(why.again(again));
         }
     }
 }

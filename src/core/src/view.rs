@@ -7,8 +7,8 @@ pub mod age;
 mod build;
 mod images;
 pub mod list;
-mod pod;
-mod roles;
+pub(crate) mod pod;
+pub(crate) mod roles;
 pub mod tree;
 pub mod weights;
 

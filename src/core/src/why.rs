@@ -50,8 +50,34 @@ pub struct Why {
     pub since: Option<Timestamp>,
     /// When it ends by itself, when it does.
     pub until: Option<Timestamp>,
+    /// When it is looked at again, which need not end it.
+    pub again: Option<Timestamp>,
     /// The plugin verb that would move it (`promote`, `retry` ...), when there is one.
     pub command: Option<&'static str>,
+}
+
+impl Reason {
+    /// Its name, as `explain -o json` has it. Stable.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PodsNotAvailable => "PodsNotAvailable",
+            Self::PodsNotGone => "PodsNotGone",
+            Self::NeedsPromotion => "NeedsPromotion",
+            Self::Paused => "Paused",
+            Self::ManuallyPaused => "ManuallyPaused",
+            Self::AnalysisRunning => "AnalysisRunning",
+            Self::ExperimentRunning => "ExperimentRunning",
+            Self::TrafficUnconfirmed => "TrafficUnconfirmed",
+            Self::SwitchWaitsForPods => "SwitchWaitsForPods",
+            Self::ScaleDownDelay => "ScaleDownDelay",
+            Self::Aborted => "Aborted",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::WriteUnconfirmed => "WriteUnconfirmed",
+            Self::Restarting => "Restarting",
+            Self::NotSupported => "NotSupported",
+        }
+    }
 }
 
 impl Why {
@@ -64,6 +90,7 @@ impl Why {
             message: message.into(),
             since: None,
             until: None,
+            again: None,
             command: None,
         }
     }
@@ -79,6 +106,13 @@ impl Why {
     #[must_use]
     pub fn until(mut self, at: Timestamp) -> Self {
         self.until = Some(at);
+        self
+    }
+
+    /// When it is looked at again.
+    #[must_use]
+    pub fn again(mut self, at: Timestamp) -> Self {
+        self.again = Some(at);
         self
     }
 

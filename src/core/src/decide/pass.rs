@@ -189,8 +189,8 @@ impl<'p, 'a> Pass<'p, 'a> {
     }
 
     pub(crate) fn wait(&mut self, why: Why) {
-        if let Some(until) = why.until {
-            self.view.wake_at(until);
+        for at in [why.until, why.again].into_iter().flatten() {
+            self.view.wake_at(at);
         }
         self.view.why.push(why);
     }

@@ -258,6 +258,8 @@ pub(crate) struct View {
     /// Reasons of the last pass.
     pub(crate) why: Vec<Why>,
     pub(crate) wake: Option<Timestamp>,
+    /// When the progress deadline fires, as the last pass sees it.
+    pub(crate) stuck_at: Option<Timestamp>,
     pub(crate) ended: Vec<Ended>,
 }
 
@@ -297,6 +299,7 @@ impl View {
             touched: BTreeSet::new(),
             why: Vec::new(),
             wake: None,
+            stuck_at: None,
             ended: Vec::new(),
         }
     }
@@ -394,6 +397,7 @@ impl View {
             status: (!unchanged).then(|| Box::new(self.status)),
             events: self.events,
             wake: self.wake,
+            stuck_at: self.stuck_at,
             why: self.why,
             ended: self.ended,
         }

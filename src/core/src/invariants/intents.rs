@@ -208,8 +208,9 @@ pub(super) fn abort_moves(facts: &Facts<'_>, found: &mut Findings) {
 }
 
 /// INV-15: a Rollout that is neither at rest nor moved says what it waits for, and on which object.
+/// A route that only repeats the weights on record is no movement.
 pub(super) fn progress_or_reason(facts: &Facts<'_>, found: &mut Findings) {
-    let moves = !facts.plan.actions.is_empty() || facts.plan.status.is_some();
+    let moves = facts.plan.acts(Some(&facts.stored)) || facts.plan.status.is_some();
     let at_rest = facts.next.phase == RolloutPhase::Healthy;
     if !moves && !at_rest && facts.plan.why.is_empty() {
         found.add(15, &*facts.name, "does not move and says nothing");

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus
 use super::{Health, Info};
 
 /// The word and its icon.
-pub(super) fn health(pod: &Pod) -> Health {
+pub(crate) fn health(pod: &Pod) -> Health {
     let word = word(pod);
     Health {
         icon: icon(&word),

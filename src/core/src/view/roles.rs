@@ -36,7 +36,7 @@ impl Role {
 }
 
 /// The roles of a ReplicaSet, in the order of column INFO. One of an Experiment has none.
-pub(super) fn of(rollout: &Rollout, set: &ReplicaSet) -> Vec<Role> {
+pub(crate) fn of(rollout: &Rollout, set: &ReplicaSet) -> Vec<Role> {
     if set.annotation(keys::EXPERIMENT_NAME).is_some() {
         return Vec::new();
     }

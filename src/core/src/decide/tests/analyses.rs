@@ -62,7 +62,7 @@ fn inline_and_background() {
         RolloutStepCompleted Rollout step 2/3 completed (analysis)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 2 pods 1/4 weight 20/80 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 2 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
+        waits: NeedsPromotion Rollout/web step 3/3 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
     world.end_run("web-84c5f745db-2", AnalysisPhase::Failed, "too many");
     expect![[r#"
         SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '5dfb79b7ff'
@@ -191,6 +191,6 @@ fn experiment_step_with_weights() {
         RolloutStepCompleted Rollout step 2/3 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 2 pods 2/4 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 2 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 3/3 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
 }

@@ -39,7 +39,7 @@ fn steps_pause_and_promote() {
         RolloutStepCompleted Rollout step 1/4 completed (setWeight: 25)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 1/3 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
@@ -49,13 +49,13 @@ fn steps_pause_and_promote() {
         RolloutStepCompleted Rollout step 3/4 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 3 pods 2/2 Paused: CanaryPauseStep
-        waits: Paused Rollout/web step 3 pauses for 10 s"#]]
+        waits: Paused Rollout/web step 4/4 pauses for 10 s"#]]
     .assert_eq(&traced(&mut world));
     world.advance(9);
     expect![[r#"
 
         step 3 pods 2/2 Paused: CanaryPauseStep
-        waits: Paused Rollout/web step 3 pauses for 10 s"#]]
+        waits: Paused Rollout/web step 4/4 pauses for 10 s"#]]
     .assert_eq(&traced(&mut world));
     world.advance(2);
     expect![[r#"
@@ -92,7 +92,7 @@ fn abort_and_retry() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 25)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 1/3 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote_full();
     expect![[r#"

@@ -75,7 +75,7 @@ fn scaling_in_the_middle() {
         ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 6
         ScalingReplicaSet Scaled up ReplicaSet web-84c5f745db (revision 2) from 1 to 2
         step 1 pods 2/6 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.edit(|r| {
         r.spec.paused = true;
@@ -178,7 +178,7 @@ fn ping_and_pong_take_turns() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 40)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 40/60 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
@@ -235,7 +235,7 @@ fn header_and_mirror_routes() {
         RolloutStepCompleted Rollout step 3/4 completed (setMirrorRoute: shadow)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 3 pods 1/4 weight 10/90 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 3 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 4/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     let asked: Vec<String> = world
         .routes

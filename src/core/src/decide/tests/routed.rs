@@ -31,7 +31,7 @@ fn weights_follow_pods() {
         RolloutStepCompleted Rollout step 2/6 completed (setWeight: 30)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 2 pods 2/4 weight 30/70 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 2 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 3/6 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
@@ -42,7 +42,7 @@ fn weights_follow_pods() {
         RolloutStepCompleted Rollout step 5/6 completed (setWeight: 60)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 5 pods 4/4 weight 60/40 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 5 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 6/6 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
@@ -92,7 +92,7 @@ fn abort_takes_traffic_back_first() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote_full();
     expect![[r#"
@@ -129,7 +129,7 @@ fn stable_shrinks_with_its_traffic() {
         RolloutPaused Rollout is paused (CanaryPauseStep)
         ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 3
         step 1 pods 1/3 weight 25/75 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
@@ -140,7 +140,7 @@ fn stable_shrinks_with_its_traffic() {
         RolloutPaused Rollout is paused (CanaryPauseStep)
         ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 2
         step 3 pods 2/2 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 3 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 4/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.abort();
     expect![[r#"
@@ -182,7 +182,7 @@ fn a_third_version_takes_over() {
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4+2 weight 50/50 Paused: CanaryPauseStep
         waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     let asked = world.routes.iter().map(|want| {
         format!(
@@ -226,7 +226,7 @@ fn a_third_version_waits_for_stable() {
         ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 3 to 0
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 3/1 weight 75/25 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     let asked = world.routes.iter().map(|want| {
         format!(
@@ -268,7 +268,7 @@ fn unconfirmed_weights_are_waited_for() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
 }
 
