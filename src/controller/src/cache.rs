@@ -285,7 +285,8 @@ impl Cache {
 /// How long a question waits for the first list of its kind before it is answered by a live read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A store whose watch starts with the first question.
+/// A store whose watch starts with the first question; with feeds that are stopped none starts, and
+/// every question is a live read.
 pub struct OnDemand<K> {
     store: Arc<Store<K>>,
     started: Arc<Mutex<bool>>,
@@ -333,7 +334,8 @@ where
         key: &Key,
         notify: Notify<K>,
     ) -> Seen<Arc<K>> {
-        {
+        let stopped = feeds.stop.is_cancelled();
+        if !stopped {
             let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
             if !*started {
                 *started = true;
@@ -345,7 +347,11 @@ where
             .namespace
             .as_deref()
             .is_some_and(|ns| ns != key.namespace());
-        if !elsewhere && !self.store.is_synced() && !self.gave_up.load(Ordering::Relaxed) {
+        if !stopped
+            && !elsewhere
+            && !self.store.is_synced()
+            && !self.gave_up.load(Ordering::Relaxed)
+        {
             // Better one list than a read per Rollout at start; but not for ever.
             if tokio::time::timeout(PATIENCE, self.store.synced())
                 .await

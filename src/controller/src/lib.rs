@@ -7,6 +7,7 @@
 //! | [`observe`], [`execute`] | every read, every write of a pass; between them only `sluice_core` |
 //! | [`measure`] | measurements of AnalysisRuns, beside the loop |
 //! | [`lease`], [`fence`], [`http`] | who may write, and the client that makes sure of it |
+//! | [`look`] | the same observation for somebody who only reads |
 //! | [`events`], [`metrics`], [`server`] | what users see |
 //!
 //! [`run`] puts them together; the binary, `demo` and the tests all start there.
@@ -31,6 +32,7 @@ pub mod http;
 pub mod hub;
 pub mod key;
 pub mod lease;
+pub mod look;
 pub mod measure;
 pub mod metrics;
 pub mod observe;

@@ -22,6 +22,14 @@ impl Providers {
         Self::with(Context::from_env().with_jobs(Arc::new(jobs)), clock)
     }
 
+    /// Providers of a cluster that is reached by `client`: Jobs run there, and nothing is taken
+    /// from the environment.
+    #[must_use]
+    pub fn within(client: kube::Client, clock: SharedClock) -> Self {
+        let jobs = JobCluster::new(client, None);
+        Self::with(Context::new().with_jobs(Arc::new(jobs)), clock)
+    }
+
     /// Providers that share `context`.
     #[must_use]
     pub fn with(context: Context, clock: SharedClock) -> Self {
