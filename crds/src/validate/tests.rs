@@ -570,3 +570,47 @@ fn lint_warnings() {
     );
     assert_eq!(super::warnings(&rollout(json!({}))), []);
 }
+
+/// Numbers that do not do what they seem to say, each at its path.
+#[test]
+fn warned_numbers() {
+    let of = |value: serde_json::Value| -> Vec<String> {
+        let found = super::warnings(&rollout(value)).into_iter();
+        found.map(|w| w.path).collect()
+    };
+    let blue_green = of(json!({"paused": true, "strategy": {"blueGreen": {
+        "autoPromotionEnabled": false, "autoPromotionSeconds": 30,
+        "scaleDownDelaySeconds": 0, "abortScaleDownDelaySeconds": 0}}}));
+    let path = "spec.strategy.blueGreen";
+    assert_eq!(
+        blue_green,
+        [
+            "spec.paused".to_owned(),
+            format!("{path}.autoPromotionSeconds"),
+            format!("{path}.scaleDownDelaySeconds"),
+            format!("{path}.abortScaleDownDelaySeconds"),
+        ]
+    );
+    // Three pods split in thirds at best; ten are exact.
+    let basic = |replicas: i32| {
+        of(json!({"replicas": replicas, "strategy": {"canary": {"steps": [{"setWeight": 10}]}}}))
+    };
+    assert_eq!(basic(3), ["spec.strategy.canary.steps[0].setWeight"]);
+    assert_eq!(basic(10), Vec::<String>::new());
+    // A size set by hand does not grow with the weight, unless it is told to.
+    let routed = |scale: serde_json::Value| {
+        of(json!({"replicas": 10, "strategy": {"canary": {
+            "trafficRouting": {"nginx": {"stableIngress": "web"}},
+            "steps": [{"setCanaryScale": {"replicas": 1}}, {"setWeight": 10}, scale,
+                {"setWeight": 50}, {"plugin": {"name": "a/b"}}]}}}))
+    };
+    let plugin = "spec.strategy.canary.steps[4].plugin.name";
+    assert_eq!(
+        routed(json!({"pause": {}})),
+        ["spec.strategy.canary.steps[3].setWeight", plugin]
+    );
+    assert_eq!(
+        routed(json!({"setCanaryScale": {"matchTrafficWeight": true}})),
+        [plugin]
+    );
+}

@@ -1,5 +1,7 @@
 //! What is accepted and yet hardly meant (the sharp edges of the API), for `lint`.
 
+mod sizes;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::duration::GoDuration;
@@ -10,6 +12,14 @@ use crate::rollout::{CanaryStep, CanaryStrategy, Rollout, RolloutSpec};
 pub fn warnings(rollout: &Rollout) -> Vec<FieldError> {
     let spec = &rollout.spec;
     let mut found = Vec::new();
+    if spec.paused {
+        found.push(FieldError::invalid(
+            "spec.paused",
+            true,
+            "holds every update; promote sets it to false, and applying this manifest again holds \
+             the update again",
+        ));
+    }
     if let Some(workload) = &spec.workload_ref
         && !matches!(
             workload.scale_down.as_str(),
@@ -42,6 +52,19 @@ pub fn warnings(rollout: &Rollout) -> Vec<FieldError> {
                 ));
             }
         }
+        if blue_green.auto_promotion_seconds > 0 && blue_green.auto_promotion_enabled == Some(false)
+        {
+            found.push(FieldError::invalid(
+                format!("{path}.autoPromotionSeconds"),
+                blue_green.auto_promotion_seconds,
+                "has no effect while autoPromotionEnabled is false; leave one of them out",
+            ));
+        }
+        found.extend(delays(
+            path,
+            blue_green.scale_down_delay_seconds,
+            blue_green.abort_scale_down_delay_seconds,
+        ));
     }
     if let Some(canary) = spec.canary() {
         found.extend(of_canary(spec, canary));
@@ -60,6 +83,26 @@ fn bare_percentage(path: &str, value: &Option<IntOrString>) -> Option<FieldError
         );
         FieldError::invalid(path, text.as_str(), detail)
     })
+}
+
+/// SE-3, SE-4: zero is not "the default".
+fn delays(path: &str, after: Option<i32>, after_abort: Option<i32>) -> Vec<FieldError> {
+    let mut found = Vec::new();
+    if after == Some(0) {
+        found.push(FieldError::invalid(
+            format!("{path}.scaleDownDelaySeconds"),
+            0,
+            "lets the old pods go at once, while proxies may still send them requests; 30 is usual",
+        ));
+    }
+    if after_abort == Some(0) {
+        found.push(FieldError::invalid(
+            format!("{path}.abortScaleDownDelaySeconds"),
+            0,
+            "keeps the pods of an aborted update for ever; leave it out for 30 seconds",
+        ));
+    }
+    found
 }
 
 fn of_canary(spec: &RolloutSpec, canary: &CanaryStrategy) -> Vec<FieldError> {
@@ -98,6 +141,14 @@ fn of_canary(spec: &RolloutSpec, canary: &CanaryStrategy) -> Vec<FieldError> {
             ),
         ));
     }
+    if canary.traffic_routing.is_some() {
+        found.extend(delays(
+            path,
+            canary.scale_down_delay_seconds,
+            canary.abort_scale_down_delay_seconds,
+        ));
+    }
+    found.extend(sizes::warnings(spec, canary));
     for (i, step) in canary.steps.iter().enumerate() {
         found.extend(of_step(
             step,
@@ -120,6 +171,12 @@ fn of_step(step: &CanaryStep, path: &str, max: i32) -> Vec<FieldError> {
     if names.len() > 1 {
         let detail = "a step does one thing; write one step for each member";
         found.push(FieldError::invalid(path, names.join(", "), detail));
+    }
+    if let Some(plugin) = &step.plugin {
+        let detail = "step plugins are not supported yet: the update waits there until the step is \
+                      skipped";
+        let path = format!("{path}.plugin.name");
+        found.push(FieldError::invalid(path, plugin.name.as_str(), detail));
     }
     if let Some(pause) = &step.pause
         && pause.seconds() == Some(0)

@@ -108,6 +108,11 @@ pub enum Verb {
         after_help = "Examples:\n  kubectl argo rollouts demo\n  kubectl argo rollouts demo rollback --speed 4\n  kubectl argo rollouts demo bluegreen --until-done"
     )]
     Demo(Demo),
+    /// Say in plain words what a rollout waits for, and what moves it
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts explain guestbook\n  kubectl argo rollouts explain guestbook -n shop -o json\n\nReads only. The exit code is 0 when there is an explanation, 1 when there is no such\nrollout or the cluster cannot be read."
+    )]
+    Explain(Explain),
     /// Show one rollout or experiment as a tree
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
@@ -136,6 +141,11 @@ pub enum Verb {
     /// Change a field of a rollout
     #[command(subcommand, arg_required_else_help = true)]
     Set(Set),
+    /// Play an update of your own manifests on a simulated cluster, hours in a moment
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts simulate -f rollout.yaml -f services.yaml\n  kubectl argo rollouts simulate -f k8s/ --image web=web:v2 --fault bad-image\n  kubectl argo rollouts simulate -f all.yaml --metric 'error_rate = if(weight > 40, 0.08, 0.01)'\n\nFaults, from the update on:\n  bad-image         the new image cannot be pulled\n  crash-after=TIME  new pods end with an error after that time, again and again\n  slow-start=TIME   new pods take that long to be ready\n  prometheus-down   Prometheus answers 503\n  api-errors=SHARE  that share of the controller's requests fails, such as 0.2\n  pod-kill=TIME     every TIME a ready pod dies\n\nA formula may use weight (percent of the requests that the new version gets) and time\n(seconds since the update). It answers queries that name it, and the\nmetric of that name. Metrics without a formula are assumed to succeed.\n\nThe exit code is 0 when the update was promoted, 2 when it was aborted or got stuck,\n3 when it still waits at the end, 1 when the input is not right."
+    )]
+    Simulate(Simulate),
     /// Print the state of a rollout and wait until it is healthy or degraded
     #[command(
         after_help = "Examples:\n  kubectl argo rollouts status guestbook\n  kubectl argo rollouts status guestbook --timeout 60s\n\nThe exit code is 0 when healthy, 1 when degraded or after the timeout."
@@ -180,6 +190,36 @@ pub struct Demo {
     /// How much faster than real time
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     pub speed: f64,
+    /// Do not use colours
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: one object, whose members stay as they are
+    Json,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Name
+    #[arg(value_name = "ROLLOUT")]
+    pub name: String,
+    /// How to print it
+    #[arg(
+        long,
+        short = 'o',
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub output: Format,
     /// Do not use colours
     #[arg(long)]
     pub no_color: bool,
@@ -335,6 +375,51 @@ pub struct SetImage {
     /// CONTAINER=IMAGE
     #[arg(value_name = "CONTAINER=IMAGE")]
     pub image: String,
+}
+
+/// `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// YAML or JSON file with any number of documents, or a folder of such files; can be given
+    /// several times
+    #[arg(long = "filename", short = 'f', required = true, value_name = "FILE")]
+    pub filenames: Vec<PathBuf>,
+    /// Which rollout, where the files hold several
+    #[arg(long, value_name = "NAME")]
+    pub rollout: Option<String>,
+    /// The new image; without one, the image of the files with another tag
+    #[arg(long, value_name = "[CONTAINER=]IMAGE")]
+    pub image: Option<String>,
+    /// What goes wrong; can be given several times
+    #[arg(long, value_name = "FAULT")]
+    pub fault: Vec<String>,
+    /// What a metric measures; can be given several times
+    #[arg(long, value_name = "NAME = FORMULA")]
+    pub metric: Vec<String>,
+    /// Pods of the rollout, instead of the files' number
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u16>,
+    /// The longest simulated time, such as 2h
+    #[arg(long, default_value = "24h", value_name = "TIME")]
+    pub until: String,
+    /// End at a pause that waits for a person, instead of promoting
+    #[arg(long)]
+    pub no_promote: bool,
+    /// Seed of names and faults: the same one gives the same timeline
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// How to print it
+    #[arg(
+        long,
+        short = 'o',
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
+    pub output: Format,
+    /// Do not use colours
+    #[arg(long)]
+    pub no_color: bool,
 }
 
 /// `status`.

@@ -5,12 +5,10 @@
 //! | [`story`] | what is applied, what happens, how it should end |
 //! | [`stage`] | cluster, node, Prometheus, controller |
 //! | [`play`] | the story as it happens |
-//! | [`scene`] | one look at the stage, as plain data |
 //! | [`screen`], [`timeline`] | how a scene looks on a terminal, and in a pipe |
 //! | [`time`] | a clock that can be faster than real time |
 
 mod play;
-mod scene;
 mod screen;
 mod stage;
 mod story;
@@ -25,7 +23,6 @@ use futures::future::OptionFuture;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::play::{End, Tale, Told};
-use self::scene::Scene;
 use self::screen::{Frame, Screen};
 use self::stage::{Stage, own_name};
 use self::story::Script;
@@ -35,6 +32,7 @@ use crate::args::Demo;
 use crate::failure::Failure;
 use crate::output;
 use crate::tree::Brush;
+use crate::world::scene::Scene;
 
 /// Speeds that make sense: slower is never watched, faster outruns the sockets.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=100.0;
@@ -136,28 +134,32 @@ async fn perform(options: &Demo, script: &Script) -> Result<()> {
         }
         let told = tale.told();
         // Ages and the clock change every second, everything else with an object.
-        let moment = Some((stage.revision(), stage.elapsed().as_secs(), told.len()));
+        let moment = Some((
+            stage.world.revision(),
+            stage.world.elapsed().as_secs(),
+            told.len(),
+        ));
         if moment != seen {
-            display.show(&frame, &Scene::of(&stage, script), &told)?;
+            display.show(&frame, &stage.look(script), &told)?;
             seen = moment;
         }
-        anyhow::ensure!(!stage.deserted(), "the controller has ended");
+        anyhow::ensure!(!stage.world.deserted(), "the controller has ended");
         if options.until_done && end.is_some() {
             break;
         }
         if options.until_done && late(&stage, started) {
-            let scene = Scene::of(&stage, script);
+            let scene = stage.look(script);
             end = Some(End::Bad(format!(
                 "it is {} {} after {} s",
                 scene.health.word,
                 scene.message,
-                stage.elapsed().as_secs()
+                stage.world.elapsed().as_secs()
             )));
             break;
         }
     }
     drop(story);
-    let scene = Scene::of(&stage, script);
+    let scene = stage.look(script);
     drop(display);
     if terminal {
         let bare = Frame {
@@ -192,7 +194,7 @@ fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 fn late(stage: &Stage, started: Instant) -> bool {
-    stage.elapsed() > LONGEST && started.elapsed() > LONGEST_REAL
+    stage.world.elapsed() > LONGEST && started.elapsed() > LONGEST_REAL
 }
 
 /// What stays on the screen all the time.

@@ -7,6 +7,8 @@ pub enum Failure {
     Error(anyhow::Error),
     /// The verb has printed all there is to say; only the exit code is left.
     Silent,
+    /// As [`Self::Silent`], with an exit code of the verb's own.
+    Code(u8),
 }
 
 impl Failure {

@@ -9,8 +9,10 @@ pub mod demo;
 pub mod failure;
 pub mod objects;
 pub mod output;
+mod simulate;
 pub mod tree;
 pub mod verbs;
+mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn finish(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Code(code)) => ExitCode::from(code),
         Err(failure) => {
             if let Some(text) = failure.text() {
                 output::note(format_args!("Error: {text}"));

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod complete;
 pub mod completion;
+pub mod explain;
 pub mod get;
 pub mod lint;
 pub mod list;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Completion(options) => completion::run(&options.shell),
         Verb::Demo(options) => crate::demo::run(&options),
         Verb::Lint(options) => lint::run(&options.filename),
+        Verb::Simulate(options) => crate::simulate::run(&options, cli.global.namespace.as_deref()),
         Verb::Version(options) => {
             version::run(options.short);
             Ok(())
@@ -114,14 +116,17 @@ async fn on_cluster(global: &Global, verb: Verb) -> Result<(), Failure> {
         Verb::Set(Set::Image(options)) => {
             set_image::run(session, &options.name, &options.image).await
         }
+        Verb::Explain(options) => explain::run(session, &options).await,
         Verb::Status(options) => status::run(session, &options).await,
         Verb::Get(Get::Rollout(options)) => get::rollout(session, &options).await,
         Verb::Get(Get::Experiment(options)) => get::experiment(session, &options).await,
         Verb::List(List::Rollouts(options)) => list::rollouts(session, &options).await,
         Verb::List(List::Experiments(options)) => list::experiments(session, &options).await,
-        Verb::Completion(_) | Verb::Demo(_) | Verb::Lint(_) | Verb::Version(_) => {
-            Err(Failure::message("this verb needs no cluster"))
-        }
+        Verb::Completion(_)
+        | Verb::Demo(_)
+        | Verb::Lint(_)
+        | Verb::Simulate(_)
+        | Verb::Version(_) => Err(Failure::message("this verb needs no cluster")),
     }
 }
 

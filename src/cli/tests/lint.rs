@@ -124,6 +124,50 @@ fn invalid_values() {
     );
 }
 
+/// CLI-34: a member of the wrong type is named by its path, with what to write instead.
+#[test]
+fn wrong_types() {
+    for (old, new, wanted) in [
+        ("replicas: 3", "replicas: \"3\"", expect![[""]]),
+        ("replicas: 3", "replicas: 3\n  paused: \"true\"", expect![[""]]),
+        ("- setWeight: 20", "- setWeight: twenty", expect![[""]]),
+        ("stableService: web-stable", "stableService: [web-stable]", expect![[""]]),
+        ("image: web:v1", "image: 17", expect![[""]]),
+        (
+            "image: web:v1",
+            "image: web:v1\n        env: [{name: PORT, value: 8080}]",
+            expect![[""]],
+        ),
+        (
+            "image: web:v1",
+            "image: web:v1\n        readinessProbe: {periodSeconds: often}",
+            expect![[""]],
+        ),
+    ] {
+        check(old, new, wanted);
+    }
+}
+
+/// What is valid and hardly meant is said on stderr; the exit code stays 0.
+#[test]
+fn warnings() {
+    check(
+        "replicas: 3",
+        "replicas: 3\n  paused: true",
+        expect![[""]],
+    );
+    check(
+        "kind: Rollout",
+        "kind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Rollout, name: web}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout",
+        expect![[""]],
+    );
+    check(
+        "- setWeight: 20",
+        "- setCanaryScale: {replicas: 1}\n      - setWeight: 80",
+        expect![[""]],
+    );
+}
+
 /// CLI-34: Services and VirtualServices of the same file.
 #[test]
 fn objects_of_the_same_file() {

@@ -160,6 +160,11 @@ impl Metrics {
         }
     }
 
+    /// Whether a formula answers this query.
+    pub fn knows(&self, query: &str) -> bool {
+        self.formula(query).is_some()
+    }
+
     /// The formula of the whole query, else that of the longest name which the query contains
     /// as a word.
     fn formula(&self, query: &str) -> Option<(String, Node)> {
@@ -222,6 +227,11 @@ impl Metrics {
         } else {
             let at = time("time").unwrap_or(now);
             read(at).map(|value| {
+                if query.trim_start().starts_with("scalar(") {
+                    // A scalar of nothing is no number.
+                    let result = sample(at, value.unwrap_or(f64::NAN));
+                    return json!({"resultType": "scalar", "result": result});
+                }
                 let sample = value.map(|v| json!({"metric": {}, "value": sample(at, v)}));
                 json!({"resultType": "vector", "result": Vec::from_iter(sample)})
             })
@@ -387,6 +397,11 @@ mod tests {
         let (_, body) = metrics.answer("/api/v1/query_range", range).unwrap();
         let want = json!([[0.0, "0"], [1.0, "2"], [2.0, "4"]]);
         assert_eq!(body["data"]["result"][0]["values"], want);
+        let (_, body) = metrics
+            .answer("/api/v1/query", "query=scalar(error_rate)&time=5.5")
+            .unwrap();
+        let want = json!({"resultType": "scalar", "result": [5.5, "0.08"]});
+        assert_eq!(body["data"], want);
         metrics.fault(Some(MetricFault::Empty));
         let (_, body) = metrics.answer("/api/v1/query", "query=error_rate").unwrap();
         assert_eq!(body["data"]["result"], json!([]));

@@ -4,15 +4,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use kube::api::Api;
-use sluice_core::commands::{self, Promotion};
-use sluice_crds::Rollout;
+use anyhow::Result;
 
-use super::scene::{Act, Scene};
 use super::stage::{Stage, own_name};
 use super::story::Script;
-use crate::verbs::{act, set_image};
+use crate::verbs::set_image;
+use crate::world::scene::Act;
 
 /// Time to read a sentence.
 const READING: Duration = Duration::from_secs(2);
@@ -80,7 +77,7 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale) -> Result<
     tale.say(format!(
         "{count} objects are applied, the first version starts."
     ));
-    let look = || Scene::of(stage, script);
+    let look = || stage.look(script);
     while look().act != Act::Rest {
         tokio::time::sleep(LOOK).await;
     }
@@ -90,7 +87,7 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale) -> Result<
     let argument = format!("{}={}", script.rollout, script.image);
     tale.typed(format_args!("set image {} {argument}", script.rollout));
     tokio::time::sleep(TYPING).await;
-    set_image::change(&stage.session, script.rollout, &argument)
+    set_image::change(&stage.world.session, script.rollout, &argument)
         .await
         .map_err(|failure| anyhow::anyhow!(failure.text().unwrap_or_default()))?;
     let end = update(stage, script, tale).await?;
@@ -110,7 +107,7 @@ async fn update(stage: &Stage, script: &Script, tale: &Tale) -> Result<End> {
     let mut unanswered: f64 = 0.0;
     loop {
         tokio::time::sleep(LOOK).await;
-        let scene = Scene::of(stage, script);
+        let scene = stage.look(script);
         unanswered = unanswered.max(scene.lost);
         let promoted = scene.serving() == Some(script.image);
         let good = match scene.act {
@@ -124,7 +121,7 @@ async fn update(stage: &Stage, script: &Script, tale: &Tale) -> Result<End> {
                 tokio::time::sleep(THINKING).await;
                 tale.typed(format_args!("promote {}", script.rollout));
                 tokio::time::sleep(TYPING).await;
-                promote(stage, script.rollout).await?;
+                stage.world.promote().await?;
                 continue;
             }
             Act::Asking => continue,
@@ -142,13 +139,4 @@ async fn update(stage: &Stage, script: &Script, tale: &Tale) -> Result<End> {
         }
         return Ok(End::Good);
     }
-}
-
-async fn promote(stage: &Stage, name: &str) -> Result<()> {
-    let session = &stage.session;
-    let api: Api<Rollout> = Api::namespaced(session.client.clone(), &session.namespace);
-    let patches = commands::promote(&api.get(name).await?, Promotion::default())?;
-    act::send(session, act::Kind::Rollout, name, &patches)
-        .await
-        .context("promoting")
 }

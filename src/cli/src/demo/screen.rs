@@ -7,8 +7,8 @@ use sluice_core::view::tree::{self as drawing, Colour};
 use sluice_crds::analysis::AnalysisPhase;
 
 use super::play::Told;
-use super::scene::{Mark, Metric, Scene, Step};
 use crate::tree::{self, Brush};
+use crate::world::scene::{Mark, Metric, Scene, Step};
 
 /// Columns of the bar that shows who answers requests.
 const BAR: usize = 60;

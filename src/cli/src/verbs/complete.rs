@@ -78,7 +78,7 @@ fn kind_of(path: &[&str]) -> Option<Kind> {
     match path {
         ["get" | "retry" | "terminate", "experiment"] => Some(Kind::Experiment),
         ["terminate", "analysisrun"] => Some(Kind::AnalysisRun),
-        ["abort" | "pause" | "promote" | "restart" | "status" | "undo"]
+        ["abort" | "explain" | "pause" | "promote" | "restart" | "status" | "undo"]
         | ["get" | "retry", "rollout"]
         | ["set", "image"] => Some(Kind::Rollout),
         _ => None,

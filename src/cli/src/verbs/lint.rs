@@ -1,5 +1,6 @@
 //! `lint` (CLI-34): the controller's own validation, without a cluster.
 
+mod types;
 mod unknown;
 
 use std::collections::BTreeMap;
@@ -49,15 +50,40 @@ pub fn run(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// When the text is neither YAML nor JSON.
 pub fn findings(text: &str) -> anyhow::Result<Findings> {
+    Ok(of_documents(&documents(text)?))
+}
+
+/// The documents of a text.
+///
+/// # Errors
+/// When it is neither YAML nor JSON.
+pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
         let value = serde_yaml_ng::Value::deserialize(document)?;
         documents.push(serde_json::to_value(value)?);
     }
-    let references = references(&documents);
+    Ok(documents)
+}
+
+/// Looks at documents that belong together.
+#[must_use]
+pub fn of_documents(documents: &[Value]) -> Findings {
+    let references = references(documents);
     let mut found = Findings::default();
-    for document in &documents {
+    for document in documents {
         if kind(document) != "Rollout" || group(document) != "argoproj.io" {
+            continue;
+        }
+        found.problems.extend(
+            unknown::fields(document)
+                .into_iter()
+                .map(|path| format!("{path}: unknown field")),
+        );
+        let wrong = types::wrong(document);
+        if !wrong.is_empty() {
+            // Nothing more can be told of a Rollout that cannot be read.
+            found.problems.extend(wrong);
             continue;
         }
         let rollout: Rollout = match decode::read(document) {
@@ -67,11 +93,6 @@ pub fn findings(text: &str) -> anyhow::Result<Findings> {
                 continue;
             }
         };
-        found.problems.extend(
-            unknown::fields(document)
-                .into_iter()
-                .map(|path| format!("{path}: unknown field")),
-        );
         let mut errors = validate::manifest(&rollout);
         if errors.is_empty() {
             errors = validate::references(&rollout, &references);
@@ -81,8 +102,29 @@ pub fn findings(text: &str) -> anyhow::Result<Findings> {
         let warnings = validate::warnings(&rollout);
         let texts = warnings.iter().map(ToString::to_string);
         found.warnings.extend(texts);
+        found.warnings.extend(autoscaled(document, documents));
     }
-    Ok(found)
+    found
+}
+
+/// A size that an autoscaler of the same file and the manifest both set.
+fn autoscaled(rollout: &Value, documents: &[Value]) -> Option<String> {
+    rollout.pointer("/spec/replicas")?;
+    let targets = |document: &&Value| {
+        let target = |member: &str| {
+            let pointer = format!("/spec/scaleTargetRef/{member}");
+            document.pointer(&pointer).and_then(Value::as_str)
+        };
+        kind(document) == "HorizontalPodAutoscaler"
+            && target("kind") == Some("Rollout")
+            && target("name") == Some(name(rollout))
+    };
+    let scaler = documents.iter().find(targets)?;
+    Some(format!(
+        "spec.replicas: HorizontalPodAutoscaler {:?} sets it, too: each time this manifest is \
+         applied, the size jumps back; leave spec.replicas out",
+        name(scaler)
+    ))
 }
 
 fn kind(document: &Value) -> &str {

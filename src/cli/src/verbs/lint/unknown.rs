@@ -7,13 +7,8 @@ use serde_json::Value;
 /// not in this version of the Kubernetes API.
 pub(super) fn fields(rollout: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    let definitions = sluice_crds::yaml::definitions();
-    let definition = definitions
-        .iter()
-        .find(|one| one.pointer("/spec/names/kind") == rollout.get("kind"));
-    let schema = definition.and_then(|one| one.pointer("/spec/versions/0/schema/openAPIV3Schema"));
-    if let Some(schema) = schema {
-        by_schema(schema, rollout, "", &mut found);
+    if let Some(schema) = schema(rollout) {
+        by_schema(&schema, rollout, "", &mut found);
     }
     let template = rollout.pointer("/spec/template");
     let typed = template.and_then(|template| {
@@ -24,6 +19,17 @@ pub(super) fn fields(rollout: &Value) -> Vec<String> {
         not_kept(template, &known, "spec.template", &mut found);
     }
     found
+}
+
+/// The schema of an object's kind.
+pub(super) fn schema(object: &Value) -> Option<Value> {
+    let definitions = sluice_crds::yaml::definitions();
+    let definition = definitions
+        .iter()
+        .find(|one| one.pointer("/spec/names/kind") == object.get("kind"))?;
+    definition
+        .pointer("/spec/versions/0/schema/openAPIV3Schema")
+        .cloned()
 }
 
 /// Walks a structural schema.
@@ -76,7 +82,7 @@ fn not_kept(value: &Value, kept: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! One look at the stage: plain data, for the screen and for the timeline.
+//! One look at the world: plain data, for the screen and for timelines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,39 +10,40 @@ use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
 use sluice_crds::{AnalysisRun, ReplicaSet, Rollout, keys};
 
-use super::stage::Stage;
-use super::story::Script;
+use super::World;
 use crate::objects::Objects;
 use crate::tree;
 
 /// What is to be seen at one moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scene {
+pub(crate) struct Scene {
     /// Since the start, on the cluster's clock.
-    pub(super) elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// Phase of the Rollout, and why.
-    pub(super) health: Health,
+    pub(crate) health: Health,
     /// Why it is in that phase.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// Steps in their order.
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// Versions that have pods or requests, the stable one first.
-    pub(super) versions: Vec<Version>,
+    pub(crate) versions: Vec<Version>,
     /// Share of requests that nobody answers, from 0 to 1, once a first version is there.
-    pub(super) lost: f64,
+    pub(crate) lost: f64,
     /// Metrics of the new version's analysis runs.
-    pub(super) metrics: Vec<Metric>,
+    pub(crate) metrics: Vec<Metric>,
     /// What the controller waits for.
-    pub(super) waits: Vec<String>,
+    pub(crate) waits: Vec<String>,
     /// The Rollout and what belongs to it.
-    pub(super) tree: Option<Node>,
+    pub(crate) tree: Option<Node>,
+    /// Whether it is known where requests go.
+    pub(crate) routed: bool,
     /// How far the story is.
-    pub(super) act: Act,
+    pub(crate) act: Act,
 }
 
 /// How far a story is, as its Rollout tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Something moves.
     #[default]
     Moving,
@@ -56,16 +57,16 @@ pub(super) enum Act {
 
 /// One step and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Its text, such as `setWeight: 20`.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// How far.
-    pub(super) mark: Mark,
+    pub(crate) mark: Mark,
 }
 
 /// How far a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// Over.
     Done,
     /// The current one.
@@ -76,50 +77,53 @@ pub(super) enum Mark {
 
 /// One version of the pods.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// Image of the first container.
-    pub(super) image: String,
+    pub(crate) image: String,
     /// Share of requests, in percent.
-    pub(super) percent: u32,
+    pub(crate) percent: u32,
     /// Whether it is the one that is fallen back to.
-    pub(super) stable: bool,
+    pub(crate) stable: bool,
     /// Pods that are available.
-    pub(super) available: i32,
+    pub(crate) available: i32,
     /// Pods that are wanted.
-    pub(super) wanted: i32,
+    pub(crate) wanted: i32,
 }
 
 /// One metric of one run.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Metric {
+pub(crate) struct Metric {
     /// The run.
-    pub(super) run: String,
+    pub(crate) run: String,
     /// The metric.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What it has to fulfil.
-    pub(super) condition: String,
+    pub(crate) condition: String,
     /// How many measurements there were.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// The last of them: the verdict and the value.
-    pub(super) values: Vec<(AnalysisPhase, String)>,
+    pub(crate) values: Vec<(AnalysisPhase, String)>,
     /// Verdict on the metric so far.
-    pub(super) phase: AnalysisPhase,
+    pub(crate) phase: AnalysisPhase,
 }
 
 impl Scene {
-    /// Looks at the stage.
-    pub(super) fn of(stage: &Stage, script: &Script) -> Self {
-        let objects = stage.objects();
-        let shares = stage.shares(script.host);
+    /// Looks at a Rollout. `host` is what its users send their requests to; without one, the pods
+    /// tell which version serves.
+    pub(crate) fn of(world: &World, name: &str, host: Option<&str>) -> Self {
+        let objects = world.objects();
+        let shares = host.map(|host| world.shares(host));
         let mut scene = Self {
-            elapsed: stage.elapsed(),
+            elapsed: world.elapsed(),
+            routed: shares.is_some(),
             ..Self::default()
         };
-        let Some(rollout) = objects.rollouts.get(script.rollout) else {
+        let shares = shares.unwrap_or_default();
+        let Some(rollout) = objects.rollouts.get(name) else {
             return scene;
         };
         let status = rollout.status.clone().unwrap_or_default();
-        if let Some(view) = tree::rollout_view(&objects, script.rollout, stage.now()) {
+        if let Some(view) = tree::rollout_view(&objects, name, world.now()) {
             let RolloutView {
                 health,
                 message,
@@ -137,13 +141,13 @@ impl Scene {
         }
         scene.steps = steps(rollout, &status, &sets);
         scene.metrics = metrics(&objects, rollout, &status);
-        scene.waits = waits(&stage.waits(), stage.now(), &scene.health);
+        scene.waits = waits(&world.waits(), world.now(), &scene.health);
         scene.act = act(&scene, rollout, &status, &sets);
         scene
     }
 
     /// The image of the version that all requests go to, if there is one.
-    pub(super) fn serving(&self) -> Option<&str> {
+    pub(crate) fn serving(&self) -> Option<&str> {
         let whole = self.versions.iter().find(|version| version.percent == 100);
         whole.map(|version| version.image.as_str())
     }
@@ -363,8 +367,9 @@ fn act(scene: &Scene, rollout: &Rollout, status: &RolloutStatus, sets: &Sets) ->
     let whole = |hash: &str| {
         let serving = scene.serving();
         let set = [&sets.stable, &sets.current].into_iter().flatten();
-        set.into_iter()
-            .any(|set| self::hash(set) == hash && Some(image(set).as_str()) == serving)
+        set.into_iter().any(|set| {
+            self::hash(set) == hash && (!scene.routed || Some(image(set).as_str()) == serving)
+        })
     };
     let alone = sets
         .others

@@ -1,0 +1,510 @@
+//! From files to the objects of a simulated cluster, and to the update that is played.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+use sluice_crds::Rollout;
+use sluice_crds::references::{services, wanted};
+
+use crate::args::Simulate;
+use crate::verbs::lint;
+
+/// What is played.
+pub(super) struct Input {
+    /// The Rollout, as it is applied.
+    pub(super) rollout: Rollout,
+    /// Its name.
+    pub(super) name: String,
+    /// Its namespace.
+    pub(super) namespace: String,
+    /// All objects, the Rollout last.
+    pub(super) objects: Vec<Value>,
+    /// What users send their requests to, where the files tell.
+    pub(super) host: Option<String>,
+    /// The container that gets another image.
+    pub(super) container: String,
+    /// Its image in the files.
+    pub(super) before: String,
+    /// Its image after the update.
+    pub(super) image: String,
+    /// What was assumed, a sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+impl Input {
+    /// Reads and checks the files.
+    ///
+    /// # Errors
+    /// What is wrong with them, or missing from them, and what to do about it.
+    pub(super) fn read(options: &Simulate, namespace: Option<&str>) -> Result<Self> {
+        let mut documents = Vec::new();
+        for path in files(&options.filenames)? {
+            let file = path.display().to_string();
+            let text = std::fs::read_to_string(&path).with_context(|| file.clone())?;
+            documents.extend(lint::documents(&text).context(file)?);
+        }
+        let mut documents = flat(documents);
+        let found = lint::of_documents(&documents);
+        if !found.problems.is_empty() {
+            bail!(
+                "the manifests are not valid:\n  {}",
+                found.problems.join("\n  ")
+            );
+        }
+        let name = chosen(&documents, options.rollout.as_deref())?;
+        let at = position(&documents, "Rollout", &name);
+        let mut rollout = at
+            .map(|at| documents.remove(at))
+            .ok_or_else(|| anyhow!("no Rollout {name:?}"))?;
+        let given = text(&rollout, "/metadata/namespace");
+        let namespace = if given.is_empty() {
+            namespace.unwrap_or("default").to_owned()
+        } else {
+            given.to_owned()
+        };
+        if let Some(replicas) = options.replicas {
+            put(&mut rollout, "spec", "replicas", json!(replicas));
+        }
+        documents.push(rollout);
+        for document in &mut documents {
+            clean(document, &namespace);
+        }
+        let rollout: Rollout = documents
+            .last()
+            .cloned()
+            .map(serde_json::from_value)
+            .transpose()?
+            .unwrap_or_default();
+        let missing = missing(&rollout, &documents);
+        if !missing.is_empty() {
+            bail!(
+                "{}\n(every object that the rollout names is needed: add its file with -f)",
+                missing.join("\n")
+            );
+        }
+        let update = update(&rollout, &documents, options.image.as_deref())?;
+        let mut notes: Vec<String> = Vec::new();
+        if options.image.is_none() {
+            notes.push(format!(
+                "{} is taken as the new image; name another with --image",
+                update.image
+            ));
+        }
+        let host = host(&rollout, &documents);
+        if host.is_none() {
+            notes.push(
+                "no Service in the files selects the pods: where requests go is not simulated"
+                    .to_owned(),
+            );
+        }
+        notes.extend(secrets(&mut documents, &namespace));
+        Ok(Self {
+            name,
+            namespace,
+            objects: documents,
+            host,
+            container: update.container,
+            before: update.before,
+            image: update.image,
+            notes,
+            rollout,
+        })
+    }
+}
+
+/// The files, those of folders in the order of their names.
+fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let mut inside: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let extension = path.extension().and_then(|extension| extension.to_str());
+                matches!(extension, Some("yaml" | "yml" | "json"))
+            })
+            .collect();
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+/// The text at a pointer; empty when there is none.
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn put(object: &mut Value, part: &str, key: &str, value: Value) {
+    if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
+        part.insert(key.to_owned(), value);
+    }
+}
+
+/// Lists are taken apart, empty documents left out.
+fn flat(documents: Vec<Value>) -> Vec<Value> {
+    let mut all = Vec::new();
+    for mut document in documents {
+        let items = document.get_mut("items").map(Value::take);
+        match items {
+            Some(Value::Array(items)) if text(&document, "/kind").ends_with("List") => {
+                all.extend(flat(items));
+            }
+            _ if document.is_null() => {}
+            _ => all.push(document),
+        }
+    }
+    all
+}
+
+fn position(documents: &[Value], kind: &str, name: &str) -> Option<usize> {
+    documents.iter().position(|document| {
+        text(document, "/kind") == kind && text(document, "/metadata/name") == name
+    })
+}
+
+/// The Rollout that is meant.
+fn chosen(documents: &[Value], named: Option<&str>) -> Result<String> {
+    let rollouts = documents
+        .iter()
+        .filter(|document| text(document, "/kind") == "Rollout");
+    let names: Vec<&str> = rollouts
+        .map(|document| text(document, "/metadata/name"))
+        .collect();
+    match (named, names.as_slice()) {
+        (_, []) => bail!("no Rollout in the given files; add the file that holds it with -f"),
+        (Some(name), names) if names.contains(&name) => Ok(name.to_owned()),
+        (Some(name), names) => bail!(
+            "no Rollout {name:?} in the given files; there are {}",
+            names.join(", ")
+        ),
+        (None, [name]) => Ok((*name).to_owned()),
+        (None, names) => bail!(
+            "the files hold several Rollouts ({}); choose one with --rollout",
+            names.join(", ")
+        ),
+    }
+}
+
+/// Kinds without a namespace that people keep beside a Rollout.
+const CLUSTER_WIDE: [&str; 7] = [
+    "ClusterAnalysisTemplate",
+    "Namespace",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "PriorityClass",
+    "StorageClass",
+];
+
+/// As it would be applied the first time: without what a cluster has written.
+fn clean(document: &mut Value, namespace: &str) {
+    let cluster_wide = CLUSTER_WIDE.contains(&text(document, "/kind"));
+    let service = text(document, "/kind") == "Service";
+    let Some(object) = document.as_object_mut() else {
+        return;
+    };
+    object.remove("status");
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for written in [
+            "uid",
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "managedFields",
+            "ownerReferences",
+        ] {
+            metadata.remove(written);
+        }
+        if !cluster_wide {
+            metadata
+                .entry("namespace")
+                .or_insert_with(|| json!(namespace));
+        }
+    }
+    let spec = object.get_mut("spec").filter(|_| service);
+    if let Some(spec) = spec.and_then(Value::as_object_mut) {
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+        if let Some(selector) = spec.get_mut("selector").and_then(Value::as_object_mut) {
+            selector.remove(sluice_crds::keys::POD_TEMPLATE_HASH);
+        }
+    }
+}
+
+/// Objects that the Rollout names and the files lack, a line each.
+fn missing(rollout: &Rollout, documents: &[Value]) -> Vec<String> {
+    let has = |kind: &str, name: &str| position(documents, kind, name).is_some();
+    let lacks = |kind: &str, name: &str, path: &str| {
+        (!name.is_empty() && !has(kind, name))
+            .then(|| format!("{kind} {name:?} ({path}) is not in the given files"))
+    };
+    let spec = &rollout.spec;
+    let mut lines = Vec::new();
+    if let Some(reference) = &spec.workload_ref {
+        lines.extend(lacks(&reference.kind, &reference.name, "spec.workloadRef"));
+    }
+    for (path, name) in services(spec) {
+        lines.extend(lacks("Service", name, path));
+    }
+    let wanted = wanted(spec);
+    let routing = "spec.strategy.canary.trafficRouting";
+    for name in &wanted.virtual_services {
+        let bare = name.split('.').next().unwrap_or(name);
+        lines.extend(lacks("VirtualService", bare, routing));
+    }
+    for (kind, names) in [
+        ("DestinationRule", &wanted.destination_rules),
+        ("Ingress", &wanted.ingresses),
+        ("Mapping", &wanted.mappings),
+    ] {
+        lines.extend(names.iter().filter_map(|name| lacks(kind, name, routing)));
+    }
+    let mut open: Vec<(&str, String)> = wanted
+        .templates
+        .iter()
+        .map(|name| ("AnalysisTemplate", name.clone()))
+        .chain(
+            wanted
+                .cluster_templates
+                .iter()
+                .map(|name| ("ClusterAnalysisTemplate", name.clone())),
+        )
+        .collect();
+    let experiments = spec
+        .steps()
+        .iter()
+        .filter_map(|step| step.experiment.as_deref());
+    open.extend(
+        experiments
+            .flat_map(|experiment| &experiment.analyses)
+            .map(|one| {
+                let cluster = one.cluster_scope == Some(true);
+                (template_kind(cluster), one.template_name.clone())
+            }),
+    );
+    let mut seen = BTreeSet::new();
+    while let Some((kind, name)) = open.pop() {
+        if !seen.insert((kind, name.clone())) {
+            continue;
+        }
+        lines.extend(lacks(kind, &name, "an analysis of the rollout"));
+        let Some(found) = position(documents, kind, &name).and_then(|at| documents.get(at)) else {
+            continue;
+        };
+        let nested = found.pointer("/spec/templates").and_then(Value::as_array);
+        open.extend(nested.into_iter().flatten().map(|reference| {
+            let cluster = reference.get("clusterScope") == Some(&Value::Bool(true));
+            (
+                template_kind(cluster),
+                text(reference, "/templateName").to_owned(),
+            )
+        }));
+    }
+    lines
+}
+
+fn template_kind(cluster: bool) -> &'static str {
+    if cluster {
+        "ClusterAnalysisTemplate"
+    } else {
+        "AnalysisTemplate"
+    }
+}
+
+/// The update.
+struct Update {
+    container: String,
+    before: String,
+    image: String,
+}
+
+/// The container and its images.
+fn update(rollout: &Rollout, documents: &[Value], written: Option<&str>) -> Result<Update> {
+    let template = match &rollout.spec.workload_ref {
+        None => rollout.spec.template.value().clone(),
+        Some(reference) => {
+            let at = position(documents, &reference.kind, &reference.name);
+            let workload = at
+                .and_then(|at| documents.get(at))
+                .cloned()
+                .unwrap_or_default();
+            let template = workload
+                .pointer("/spec/template")
+                .or_else(|| workload.pointer("/template"));
+            template.cloned().unwrap_or_default()
+        }
+    };
+    let containers = template
+        .pointer("/spec/containers")
+        .and_then(Value::as_array);
+    let containers: Vec<(&str, &str)> = containers
+        .into_iter()
+        .flatten()
+        .map(|container| (text(container, "/name"), text(container, "/image")))
+        .collect();
+    let names: Vec<&str> = containers.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    let (container, image) = match written.map(|written| written.split_once('=')) {
+        Some(Some((container, image))) => (Some(container), Some(image)),
+        Some(None) => (None, written),
+        None => (None, None),
+    };
+    let (container, before) = match (container, containers.as_slice()) {
+        (_, []) => bail!("the pod template has no containers"),
+        (Some(wanted), all) => *all
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .ok_or_else(|| anyhow!("--image: no container {wanted:?}; there are {names}"))?,
+        (None, [one]) => *one,
+        (None, [first, ..]) if image.is_none() => *first,
+        (None, _) => bail!("--image: which container? write CONTAINER=IMAGE, one of {names}"),
+    };
+    let image = match image {
+        Some("") => bail!("--image: an image is needed, such as {container}=web:v2"),
+        Some(image) => image.to_owned(),
+        None => another(before),
+    };
+    if image == before {
+        bail!("--image: {before} is the image in the files already; there is nothing to update");
+    }
+    Ok(Update {
+        container: container.to_owned(),
+        before: before.to_owned(),
+        image,
+    })
+}
+
+/// The same image with a tag that it does not have yet.
+fn another(image: &str) -> String {
+    let bare = image.split('@').next().unwrap_or(image);
+    let slash = bare.rfind('/').map_or(0, |at| at + 1);
+    let (path, name) = bare.split_at(slash);
+    let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    format!("{path}{name}:{tag}-next")
+}
+
+/// What users send their requests to.
+fn host(rollout: &Rollout, documents: &[Value]) -> Option<String> {
+    let spec = &rollout.spec;
+    if let Some(blue_green) = &spec.strategy.blue_green {
+        return Some(blue_green.active_service.clone());
+    }
+    let canary = spec.canary()?;
+    if let Some(routing) = &canary.traffic_routing {
+        let istio = routing.istio.as_deref();
+        let virtual_service = istio.and_then(|istio| {
+            istio
+                .virtual_service
+                .iter()
+                .chain(&istio.virtual_services)
+                .next()
+        });
+        if let Some(reference) = virtual_service {
+            let name = reference.name.split('.').next().unwrap_or_default();
+            let found = position(documents, "VirtualService", name)?;
+            let host = documents.get(found)?.pointer("/spec/hosts/0")?.as_str()?;
+            return Some(host.to_owned());
+        }
+        if let Some(traefik) = &routing.traefik {
+            return Some(traefik.weighted_traefik_service_name.clone());
+        }
+        let smi = routing.smi.as_ref().map(|smi| smi.root_service.clone());
+        if let Some(root) = smi.filter(|root| !root.is_empty()) {
+            return Some(root);
+        }
+        let route = routing.plugins.values().find_map(|plugin| {
+            let name = plugin.pointer("/httpRoute")?.as_str()?;
+            Some(name.to_owned())
+        });
+        return route
+            .or_else(|| Some(canary.stable_service.clone()).filter(|name| !name.is_empty()));
+    }
+    let labels = spec.template.labels();
+    let behind = |document: &&Value| {
+        let selector = document
+            .pointer("/spec/selector")
+            .and_then(Value::as_object);
+        text(document, "/kind") == "Service"
+            && selector.is_some_and(|selector| {
+                !selector.is_empty()
+                    && selector
+                        .iter()
+                        .all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+            })
+    };
+    let service = documents.iter().find(behind)?;
+    Some(text(service, "/metadata/name").to_owned())
+}
+
+/// Secrets that analyses read: invented where the files have none.
+fn secrets(documents: &mut Vec<Value>, namespace: &str) -> Vec<String> {
+    let mut wanted: BTreeSet<(String, String)> = BTreeSet::new();
+    for document in documents.iter() {
+        if !text(document, "/kind").ends_with("AnalysisTemplate") {
+            continue;
+        }
+        let args = document.pointer("/spec/args").and_then(Value::as_array);
+        for reference in args
+            .into_iter()
+            .flatten()
+            .filter_map(|arg| arg.pointer("/valueFrom/secretKeyRef"))
+        {
+            let part = |pointer| text(reference, pointer).to_owned();
+            wanted.insert((part("/name"), part("/key")));
+        }
+    }
+    let mut notes = Vec::new();
+    let mut invented: Vec<Value> = Vec::new();
+    for (name, key) in wanted {
+        if name.is_empty() || position(documents, "Secret", &name).is_some() {
+            continue;
+        }
+        match invented
+            .iter_mut()
+            .find(|one| text(one, "/metadata/name") == name)
+        {
+            Some(secret) => put(secret, "data", &key, json!("c2ltdWxhdGVk")),
+            None => {
+                notes.push(format!(
+                    "Secret {name} is not in the files; it gets invented values"
+                ));
+                invented.push(json!({
+                    "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+                    "metadata": {"name": name, "namespace": namespace},
+                    "data": {key: "c2ltdWxhdGVk"},
+                }));
+            }
+        }
+    }
+    documents.splice(0..0, invented);
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_get_another_tag() {
+        for (image, wanted) in [
+            ("web:v1", "web:v1-next"),
+            (
+                "registry:5000/team/web",
+                "registry:5000/team/web:latest-next",
+            ),
+            ("web@sha256:00", "web:latest-next"),
+        ] {
+            assert_eq!(another(image), wanted);
+        }
+    }
+}
