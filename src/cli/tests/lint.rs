@@ -129,9 +129,17 @@ fn invalid_values() {
 fn wrong_types() {
     for (old, new, wanted) in [
         ("replicas: 3", "replicas: \"3\"", expect![[""]]),
-        ("replicas: 3", "replicas: 3\n  paused: \"true\"", expect![[""]]),
+        (
+            "replicas: 3",
+            "replicas: 3\n  paused: \"true\"",
+            expect![[""]],
+        ),
         ("- setWeight: 20", "- setWeight: twenty", expect![[""]]),
-        ("stableService: web-stable", "stableService: [web-stable]", expect![[""]]),
+        (
+            "stableService: web-stable",
+            "stableService: [web-stable]",
+            expect![[""]],
+        ),
         ("image: web:v1", "image: 17", expect![[""]]),
         (
             "image: web:v1",
@@ -151,11 +159,7 @@ fn wrong_types() {
 /// What is valid and hardly meant is said on stderr; the exit code stays 0.
 #[test]
 fn warnings() {
-    check(
-        "replicas: 3",
-        "replicas: 3\n  paused: true",
-        expect![[""]],
-    );
+    check("replicas: 3", "replicas: 3\n  paused: true", expect![[""]]);
     check(
         "kind: Rollout",
         "kind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Rollout, name: web}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout",

@@ -80,7 +80,7 @@ fn still_waiting() {
 /// A formula makes the analysis fail: aborted, and the requests are answered all the time.
 #[test]
 fn aborted_by_analysis() {
-    let metric = "http_requests_total = if(weight > 30, 0.5, 1)";
+    let metric = "error-rate = if(weight > 30, 0.08, 0.01)";
     let said = simulate("canary-prometheus.yaml", &["--metric", metric]);
     expect![[""]].assert_eq(&said.text());
 }
@@ -123,6 +123,7 @@ fn bad_input() {
         (BASIC.to_owned(), &["--image", "api=web:v2"]),
         (BASIC.to_owned(), &["--metric", "error_rate"]),
         (BASIC.to_owned(), &["--metric", "e = if("]),
+        (BASIC.to_owned(), &["--metric", "error_rate = 1"]),
         (BASIC.to_owned(), &["--rollout", "shop"]),
         (BASIC.replace("replicas: 4", "replicas: many"), &[]),
         (

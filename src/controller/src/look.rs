@@ -247,7 +247,11 @@ fn words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
     }
-    let mut text = error.to_string();
+    let text = error.to_string();
+    let mut text = match text.strip_prefix("ServiceError: ") {
+        Some(rest) => format!("the API server cannot be reached: {rest}"),
+        None => text,
+    };
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
