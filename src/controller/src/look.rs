@@ -15,19 +15,19 @@ use sluice_core::decide::decide;
 use sluice_core::explain::Holder;
 use sluice_core::observed::{FailedWrite, Failure, Observed, Seen, Settings};
 use sluice_core::plan::Action;
-use sluice_crds::{Rollout, keys};
+use sluice_crds::{Rollout, decode, keys};
 use sluice_trafficrouters::routers_for;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::feed::{Kept, Lenient};
-use crate::cache::{Cache, Dependencies, Feeds, Scope, Store};
+use crate::cache::feed::Lenient;
+use crate::cache::{Cache, Dependencies, Feeds, Kept, Scope, Store};
 use crate::clock::SharedClock;
 use crate::ctx::{Ctx, Memories};
 use crate::events::EventSink;
 use crate::fence::Fence;
 use crate::http::{self, HttpSettings};
-use crate::hub::{Hub, Queues};
+use crate::hub::{Hub, Queues, Unreadable};
 use crate::lease::LeaseSettings;
 use crate::measure::{Measure, Measured, Measuring, Work};
 use crate::metrics::{Metrics, MetricsError};
@@ -62,7 +62,7 @@ pub enum LookError {
     #[error("the cluster knows no Rollouts: rollouts.argoproj.io is not installed")]
     NotInstalled,
     /// It is stored in a form that the controller cannot read either.
-    #[error("rollout {name:?} cannot be decoded, so that no controller acts on it: {error}")]
+    #[error("rollout {name:?} cannot be read, so no controller acts on it: {error}")]
     Malformed {
         /// Its name.
         name: String,
@@ -149,12 +149,11 @@ async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Rollout
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(LookError::NotInstalled),
         Err(error) => return Err(read("the rollout")(error)),
     };
-    serde_json::to_value(&object)
-        .and_then(serde_json::from_value)
-        .map_err(|error| LookError::Malformed {
-            name: name.to_owned(),
-            error: error.to_string(),
-        })
+    let value = crate::observe::to_value(&object);
+    decode::read(&value).map_err(|error| LookError::Malformed {
+        name: name.to_owned(),
+        error: error.to_string(),
+    })
 }
 
 fn read(what: &'static str) -> impl FnOnce(kube::Error) -> LookError {
@@ -173,6 +172,7 @@ fn context(client: Client, clock: SharedClock, metrics: Metrics, scope: Scope) -
         queues: queues.clone(),
         dependencies: Dependencies::default(),
         rollouts: Arc::clone(&rollouts),
+        unreadable: Unreadable::default(),
         events: events.clone(),
         metrics: metrics.clone(),
     });

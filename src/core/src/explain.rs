@@ -28,7 +28,7 @@ pub use waits::Wait;
 use crate::observed::{Observed, Seen};
 use crate::plan::Plan;
 use crate::view::weights;
-use crate::{conditions, phase, step};
+use crate::{conditions, phase};
 
 /// What was read besides the observation that the plan was made on.
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
             .flatten(),
         waits,
         next,
-        give_up: (update && !status.abort && state != State::Resting)
+        give_up: (update && !status.abort && !matches!(state, State::Resting | State::Invalid))
             .then(|| waits::line("abort", "", rollout)),
         step: update.then(|| current_step(seen, status)).flatten(),
         weights: rollout
@@ -248,7 +248,7 @@ fn current_step(seen: &Observed, status: &RolloutStatus) -> Option<StepView> {
     Some(StepView {
         number: index.saturating_add(1),
         count: steps.len(),
-        text: step::text(current),
+        text: current.to_string(),
     })
 }
 

@@ -262,11 +262,12 @@ fn formulas(
                 .filter(|text| !text.contains(' '))
                 .map(String::as_str)
                 .collect();
-            bail!(
-                "--metric {name}: no metric of the files is called so, and no query names it; \
-                 there are {}",
-                metrics.join(", ")
-            );
+            let there = if metrics.is_empty() {
+                "the files have no metrics".to_owned()
+            } else {
+                format!("there are {}", metrics.join(", "))
+            };
+            bail!("--metric {name}: no metric is called so, and no query names it; {there}");
         }
         metrics
             .value(name, world.now())
@@ -572,8 +573,9 @@ impl Teller {
             let plain = *word == RolloutPhase::Progressing.as_str()
                 || scene.message == PauseReason::CanaryPauseStep.as_str();
             if !plain {
-                let colon = if scene.message.is_empty() { "" } else { ": " };
-                self.tell("status", format!("{word}{colon}{}", scene.message));
+                let message = cause(&scene.message);
+                let colon = if message.is_empty() { "" } else { ": " };
+                self.tell("status", format!("{word}{colon}{message}"));
             }
         }
         let same = (&scene.versions, scene.lost) == (&self.last.versions, self.last.lost);

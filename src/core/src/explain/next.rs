@@ -8,7 +8,6 @@ use sluice_crds::{ReplicaSet, Rollout, keys};
 
 use crate::observed::Observed;
 use crate::plan::{Action, Plan};
-use crate::step;
 use crate::traffic::Want;
 
 /// What the plan does, a clause each; nothing for what only confirms.
@@ -150,7 +149,7 @@ fn turns(seen: &Observed, next: &RolloutStatus) -> Vec<String> {
 
 fn numbered(rollout: &Rollout, index: usize) -> Option<String> {
     let steps = rollout.spec.steps();
-    let text = step::text(steps.get(index)?);
+    let text = steps.get(index)?.to_string();
     Some(format!(
         "step {}/{}, {text}",
         index.saturating_add(1),

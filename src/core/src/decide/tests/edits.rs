@@ -113,7 +113,8 @@ fn another_whole() {
         step 4 pods 10/0 weight 0/1000 Healthy
         step 1 pods 1/10 weight 1/999 Paused: CanaryPauseStep
         step 3 pods 5/10 weight 500/500 Paused: CanaryPauseStep
-        step 4 pods 10/0+10 weight 0/1000 Healthy"#]].assert_eq(&lines.join("\n"));
+        step 4 pods 10/0+10 weight 0/1000 Healthy"#]]
+    .assert_eq(&lines.join("\n"));
 }
 
 /// CTL-61, CTL-62: header and mirror routes are asked for at their step, once; they go when the
@@ -185,7 +186,8 @@ fn managed_routes_end_with_the_update() {
         0 header - mirror - remove false/false
         0 header h mirror - remove false/false
         0 header - mirror m remove false/false
-        50 header - mirror - remove false/false"#]].assert_eq(&asked(&mut world));
+        50 header - mirror - remove false/false"#]]
+    .assert_eq(&asked(&mut world));
 }
 
 /// CTL-73: traffic stays where it is until all pods are there, then everything moves at once.
