@@ -203,9 +203,9 @@ fn warnings() {
         "replicas: 3",
         "replicas: 3\n  paused: true",
         expect![[r#"
-        exit 0
-        Warning: spec.paused: Invalid value: true: holds every update; promote sets it to false, and applying this manifest again holds the update again
-    "#]],
+            exit 0
+            Warning: spec.paused: true: holds every update; promote sets it to false, and applying this manifest again holds the update again
+        "#]],
     );
     check(
         "kind: Rollout",
@@ -220,7 +220,7 @@ fn warnings() {
         "- setCanaryScale: {replicas: 1}\n      - setWeight: 80",
         expect![[r#"
             exit 0
-            Warning: spec.strategy.canary.steps[1].setWeight: Invalid value: 80: steps[0].setCanaryScale holds the canary at 1 pods, and this weight needs 3; put {setCanaryScale: {matchTrafficWeight: true}} before it
+            Warning: spec.strategy.canary.steps[1].setWeight: 80: steps[0].setCanaryScale holds the canary at 1 pod(s), and this weight needs 3; put {setCanaryScale: {matchTrafficWeight: true}} before it
         "#]],
     );
 }

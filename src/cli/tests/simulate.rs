@@ -126,8 +126,7 @@ fn aborted_by_analysis() {
             0:21  pods     nginx:1.27-alpine-next 2/2 available
             0:25  measured error-rate = 0.08, Failed (2 times, until 0:30)
             0:30  analysis checkout-8f59d889b-2 Failed
-            0:30  status   Degraded: RolloutAborted: Rollout aborted update to revision
-                           2: Background analysis phase error/failed: Metric
+            0:30  status   Degraded: Background analysis phase error/failed: Metric
                            "error-rate" assessed Failed due to failed (2) > failureLimit
                            (1)
             0:30  requests nginx:1.27-alpine 100 %
@@ -155,8 +154,8 @@ fn a_bad_image() {
             0:00  pods     web:v1 3/3 available
             0:00  pods     web:v2 0/1 available
             0:10  pods     web:v2: ImagePullBackOff (web-84c5f745db-8jdrp)
-           10:01  status   Degraded: ProgressDeadlineExceeded: ReplicaSet
-                           "web-84c5f745db" has timed out progressing.
+           10:01  status   Degraded: ReplicaSet "web-84c5f745db" has timed out
+                           progressing.
 
         Degraded since 10:01: ReplicaSet "web-84c5f745db" has timed out progressing.
         requests without a ready pod: 0 of 240125 (to web, 100 a second)
@@ -214,7 +213,7 @@ fn bad_input() {
         Error: --image: no container "api"; there are web
         Error: --metric "error_rate": NAME = FORMULA is needed, such as 'error_rate = 0.01'
         Error: --metric: formula of "e" cannot be read: Found an unmatched opening parenthesis '('.
-        Error: --metric error_rate: no metric of the files is called so, and no query names it; there are 
+        Error: --metric error_rate: no metric is called so, and no query names it; the files have no metrics
         Error: no Rollout "shop" in the given files; there are web
         Error: the manifests are not valid:
           spec.replicas: Invalid value: "many": a whole number is needed
