@@ -561,6 +561,7 @@ fn lint_warnings() {
             format!("{canary}.maxSurge"),
             format!("{canary}.replicaProgressThreshold.type"),
             format!("{canary}.analysis.startingStep"),
+            format!("{canary}.steps[0].setWeight"),
             format!("{canary}.steps[0]"),
             format!("{canary}.steps[0].setCanaryScale.weight"),
             format!("{canary}.steps[1].pause.duration"),

@@ -117,10 +117,10 @@ fn invalid_values() {
         "replicas: 3",
         "replicas: many",
         expect![[r#"
-        exit 1
-        spec.replicas: Invalid value: "many": cannot be read (expected a whole number); correct or remove it
-        Error: spec.replicas: Invalid value: "many": cannot be read (expected a whole number); correct or remove it
-    "#]],
+            exit 1
+            spec.replicas: Invalid value: "many": a whole number is needed
+            Error: spec.replicas: Invalid value: "many": a whole number is needed
+        "#]],
     );
 }
 
@@ -128,28 +128,68 @@ fn invalid_values() {
 #[test]
 fn wrong_types() {
     for (old, new, wanted) in [
-        ("replicas: 3", "replicas: \"3\"", expect![[""]]),
+        (
+            "replicas: 3",
+            "replicas: \"3\"",
+            expect![[r#"
+            exit 1
+            spec.replicas: Invalid value: "3": a whole number is needed; write 3 without quotes
+            Error: spec.replicas: Invalid value: "3": a whole number is needed; write 3 without quotes
+        "#]],
+        ),
         (
             "replicas: 3",
             "replicas: 3\n  paused: \"true\"",
-            expect![[""]],
+            expect![[r#"
+                exit 1
+                spec.paused: Invalid value: "true": true or false is needed; write true without quotes
+                Error: spec.paused: Invalid value: "true": true or false is needed; write true without quotes
+            "#]],
         ),
-        ("- setWeight: 20", "- setWeight: twenty", expect![[""]]),
+        (
+            "- setWeight: 20",
+            "- setWeight: twenty",
+            expect![[r#"
+            exit 1
+            spec.strategy.canary.steps[0].setWeight: Invalid value: "twenty": a whole number is needed
+            Error: spec.strategy.canary.steps[0].setWeight: Invalid value: "twenty": a whole number is needed
+        "#]],
+        ),
         (
             "stableService: web-stable",
             "stableService: [web-stable]",
-            expect![[""]],
+            expect![[r#"
+                exit 1
+                spec.strategy.canary.stableService: Invalid value: a list: a text is needed
+                Error: spec.strategy.canary.stableService: Invalid value: a list: a text is needed
+            "#]],
         ),
-        ("image: web:v1", "image: 17", expect![[""]]),
+        (
+            "image: web:v1",
+            "image: 17",
+            expect![[r#"
+            exit 1
+            spec.template.spec.containers[0].image: Invalid value: 17: cannot be read (invalid type: integer `17`, expected a string); correct or remove it; texts that look like numbers need quotes
+            Error: spec.template.spec.containers[0].image: Invalid value: 17: cannot be read (invalid type: integer `17`, expected a string); correct or remove it; texts that look like numbers need quotes
+        "#]],
+        ),
         (
             "image: web:v1",
             "image: web:v1\n        env: [{name: PORT, value: 8080}]",
-            expect![[""]],
+            expect![[r#"
+                exit 1
+                spec.template.spec.containers[0].env[0].value: Invalid value: 8080: cannot be read (invalid type: integer `8080`, expected a string); correct or remove it; texts that look like numbers need quotes
+                Error: spec.template.spec.containers[0].env[0].value: Invalid value: 8080: cannot be read (invalid type: integer `8080`, expected a string); correct or remove it; texts that look like numbers need quotes
+            "#]],
         ),
         (
             "image: web:v1",
             "image: web:v1\n        readinessProbe: {periodSeconds: often}",
-            expect![[""]],
+            expect![[r#"
+                exit 1
+                spec.template.spec.containers[0].readinessProbe.periodSeconds: Invalid value: "often": cannot be read (invalid type: string "often", expected i32); correct or remove it; numbers stand without quotes
+                Error: spec.template.spec.containers[0].readinessProbe.periodSeconds: Invalid value: "often": cannot be read (invalid type: string "often", expected i32); correct or remove it; numbers stand without quotes
+            "#]],
         ),
     ] {
         check(old, new, wanted);
@@ -159,16 +199,29 @@ fn wrong_types() {
 /// What is valid and hardly meant is said on stderr; the exit code stays 0.
 #[test]
 fn warnings() {
-    check("replicas: 3", "replicas: 3\n  paused: true", expect![[""]]);
+    check(
+        "replicas: 3",
+        "replicas: 3\n  paused: true",
+        expect![[r#"
+            exit 0
+            Warning: spec.paused: true: holds every update; promote sets it to false, and applying this manifest again holds the update again
+        "#]],
+    );
     check(
         "kind: Rollout",
         "kind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Rollout, name: web}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout",
-        expect![[""]],
+        expect![[r#"
+            exit 0
+            Warning: spec.replicas: HorizontalPodAutoscaler "web" sets it, too: each time this manifest is applied, the size jumps back; leave spec.replicas out
+        "#]],
     );
     check(
         "- setWeight: 20",
         "- setCanaryScale: {replicas: 1}\n      - setWeight: 80",
-        expect![[""]],
+        expect![[r#"
+            exit 0
+            Warning: spec.strategy.canary.steps[1].setWeight: 80: steps[0].setCanaryScale holds the canary at 1 pod(s), and this weight needs 3; put {setCanaryScale: {matchTrafficWeight: true}} before it
+        "#]],
     );
 }
 

@@ -52,7 +52,33 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 #[test]
 fn promoted() {
     let said = of_manifest(BASIC, &["--image", "web:v2"]);
-    expect![[""]].assert_eq(&said.text());
+    expect![[r#"
+        exit 0
+        Rollout web, simulated: web:v1 becomes web:v2
+
+            0:00  update   web=web:v2
+            0:00  step     1/4 setWeight: 25
+            0:00  step     2/4 pause: 1h
+            0:00  requests web:v1 75 %, web:v2 25 %
+            0:00  pods     web:v1 3/3 available
+            0:00  pods     web:v2 1/1 available
+         1:00:00  step     3/4 setWeight: 50
+         1:00:01  step     4/4 pause
+         1:00:01  requests web:v1 50 %, web:v2 50 %
+         1:00:01  pods     web:v1 2/2 available
+         1:00:01  pods     web:v2 2/2 available
+         1:00:01  wait     would wait here for `promote`: step 4/4 pauses until the
+                           rollout is promoted
+         1:00:02  command  promote
+         1:00:02  status   Healthy
+         1:00:02  requests web:v2 100 %
+         1:00:02  pods     web:v2 4/4 available
+         1:00:02  pods     web:v1 gone
+
+        Promoted after 1:00:02: web:v2 serves all requests.
+        requests without a ready pod: 0 of 360385 (to web, 100 a second)
+    "#]]
+    .assert_eq(&said.text());
     // The same seed gives the same timeline.
     let again = of_manifest(BASIC, &["--image", "web=web:v2"]);
     assert_eq!(said.stdout, again.stdout);
@@ -80,16 +106,61 @@ fn still_waiting() {
 /// A formula makes the analysis fail: aborted, and the requests are answered all the time.
 #[test]
 fn aborted_by_analysis() {
-    let metric = "http_requests_total = if(weight > 30, 0.5, 1)";
+    let metric = "error-rate = if(weight > 30, 0.08, 0.01)";
     let said = simulate("canary-prometheus.yaml", &["--metric", metric]);
-    expect![[""]].assert_eq(&said.text());
+    expect![[r#"
+        exit 2
+        Rollout checkout, simulated: nginx:1.27-alpine becomes nginx:1.27-alpine-next
+        - nginx:1.27-alpine-next is taken as the new image; name another with --image
+
+            0:00  update   web=nginx:1.27-alpine-next
+            0:00  step     1/8 setWeight: 20
+            0:00  step     2/8 pause: 20s
+            0:00  requests nginx:1.27-alpine 80 %, nginx:1.27-alpine-next 20 %
+            0:00  pods     nginx:1.27-alpine-next 1/1 available
+            0:05  measured error-rate = 0.01, Successful (3 times, until 0:15)
+            0:20  step     3/8 setWeight: 40
+            0:20  measured error-rate = 0.01, Successful
+            0:21  step     4/8 pause: 20s
+            0:21  requests nginx:1.27-alpine 60 %, nginx:1.27-alpine-next 40 %
+            0:21  pods     nginx:1.27-alpine-next 2/2 available
+            0:25  measured error-rate = 0.08, Failed (2 times, until 0:30)
+            0:30  analysis checkout-8f59d889b-2 Failed
+            0:30  status   Degraded: Background analysis phase error/failed: Metric
+                           "error-rate" assessed Failed due to failed (2) > failureLimit
+                           (1)
+            0:30  requests nginx:1.27-alpine 100 %
+            1:00  pods     nginx:1.27-alpine-next gone
+
+        Aborted after 0:30: Background analysis phase error/failed: Metric "error-rate"
+        assessed Failed due to failed (2) > failureLimit (1). nginx:1.27-alpine serves
+        all requests.
+        requests without a ready pod: 0 of 9020 (to checkout, 100 a second)
+    "#]]
+    .assert_eq(&said.text());
 }
 
 /// Pods that never get ready: stuck, with their own word.
 #[test]
 fn a_bad_image() {
     let said = of_manifest(BASIC, &["--image", "web:v2", "--fault", "bad-image"]);
-    expect![[""]].assert_eq(&said.text());
+    expect![[r#"
+        exit 2
+        Rollout web, simulated: web:v1 becomes web:v2
+
+            0:00  update   web=web:v2
+            0:00  fault    bad-image
+            0:00  step     1/4 setWeight: 25
+            0:00  pods     web:v1 3/3 available
+            0:00  pods     web:v2 0/1 available
+            0:10  pods     web:v2: ImagePullBackOff (web-84c5f745db-8jdrp)
+           10:01  status   Degraded: ReplicaSet "web-84c5f745db" has timed out
+                           progressing.
+
+        Degraded since 10:01: ReplicaSet "web-84c5f745db" has timed out progressing.
+        requests without a ready pod: 0 of 240125 (to web, 100 a second)
+    "#]]
+    .assert_eq(&said.text());
 }
 
 /// Blue-green is switched once, without a request lost, whatever the API server does.
@@ -104,7 +175,7 @@ fn blue_green_and_api_errors() {
     assert_eq!(report["outcome"], "promoted");
     assert_eq!(report["requests"]["withoutReadyPod"], 0);
     let members: Vec<&String> = report.as_object().unwrap().keys().collect();
-    expect![[""]].assert_eq(
+    expect!["container exitCode from namespace notes outcome requests rollout seconds timeline to verdict waits"].assert_eq(
         &members
             .iter()
             .map(|s| s.as_str())
@@ -123,6 +194,7 @@ fn bad_input() {
         (BASIC.to_owned(), &["--image", "api=web:v2"]),
         (BASIC.to_owned(), &["--metric", "error_rate"]),
         (BASIC.to_owned(), &["--metric", "e = if("]),
+        (BASIC.to_owned(), &["--metric", "error_rate = 1"]),
         (BASIC.to_owned(), &["--rollout", "shop"]),
         (BASIC.replace("replicas: 4", "replicas: many"), &[]),
         (
@@ -135,5 +207,18 @@ fn bad_input() {
         assert_eq!(said.code, 1, "{}", said.all());
         lines.push(said.stderr);
     }
-    expect![[""]].assert_eq(&lines.concat());
+    expect![[r#"
+        Error: --fault meteor: no such fault; there are bad-image, crash-after=TIME, slow-start=TIME, prometheus-down, api-errors=SHARE, pod-kill=TIME
+        Error: --image: web:v1 is the image in the files already; there is nothing to update
+        Error: --image: no container "api"; there are web
+        Error: --metric "error_rate": NAME = FORMULA is needed, such as 'error_rate = 0.01'
+        Error: --metric: formula of "e" cannot be read: Found an unmatched opening parenthesis '('.
+        Error: --metric error_rate: no metric is called so, and no query names it; the files have no metrics
+        Error: no Rollout "shop" in the given files; there are web
+        Error: the manifests are not valid:
+          spec.replicas: Invalid value: "many": a whole number is needed
+        Error: Service "web-stable" (spec.strategy.canary.stableService) is not in the given files
+        (every object that the rollout names is needed: add its file with -f)
+        Error: no Rollout in the given files; add the file that holds it with -f
+    "#]].assert_eq(&lines.concat());
 }

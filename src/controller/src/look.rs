@@ -15,7 +15,7 @@ use sluice_core::decide::decide;
 use sluice_core::explain::Holder;
 use sluice_core::observed::{FailedWrite, Failure, Observed, Seen, Settings};
 use sluice_core::plan::Action;
-use sluice_crds::{Rollout, keys};
+use sluice_crds::{Rollout, decode, keys};
 use sluice_trafficrouters::routers_for;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,7 +62,7 @@ pub enum LookError {
     #[error("the cluster knows no Rollouts: rollouts.argoproj.io is not installed")]
     NotInstalled,
     /// It is stored in a form that the controller cannot read either.
-    #[error("rollout {name:?} cannot be decoded, so that no controller acts on it: {error}")]
+    #[error("rollout {name:?} cannot be read, so no controller acts on it: {error}")]
     Malformed {
         /// Its name.
         name: String,
@@ -149,12 +149,11 @@ async fn rollout(client: &Client, namespace: &str, name: &str) -> Result<Rollout
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(LookError::NotInstalled),
         Err(error) => return Err(read("the rollout")(error)),
     };
-    serde_json::to_value(&object)
-        .and_then(serde_json::from_value)
-        .map_err(|error| LookError::Malformed {
-            name: name.to_owned(),
-            error: error.to_string(),
-        })
+    let value = crate::observe::to_value(&object);
+    decode::read(&value).map_err(|error| LookError::Malformed {
+        name: name.to_owned(),
+        error: error.to_string(),
+    })
 }
 
 fn read(what: &'static str) -> impl FnOnce(kube::Error) -> LookError {
@@ -249,7 +248,11 @@ fn words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
     }
-    let mut text = error.to_string();
+    let text = error.to_string();
+    let mut text = match text.strip_prefix("ServiceError: ") {
+        Some(rest) => format!("the API server cannot be reached: {rest}"),
+        None => text,
+    };
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();

@@ -193,7 +193,7 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
             .flatten(),
         waits,
         next,
-        give_up: (update && !status.abort && state != State::Resting)
+        give_up: (update && !status.abort && !matches!(state, State::Resting | State::Invalid))
             .then(|| waits::line("abort", "", rollout)),
         step: update.then(|| current_step(seen, status)).flatten(),
         weights: rollout

@@ -60,7 +60,7 @@ fn sized_by_hand(spec: &RolloutSpec, canary: &CanaryStrategy) -> Vec<FieldError>
         let needed = (replicas * i64::from(weight) + whole - 1) / whole;
         if needed > pods {
             let detail = format!(
-                "steps[{at}].setCanaryScale holds the canary at {pods} pods, and this weight needs \
+                "steps[{at}].setCanaryScale holds the canary at {pods} pod(s), and this weight needs \
                  {needed}; put {{setCanaryScale: {{matchTrafficWeight: true}}}} before it"
             );
             let path = format!("spec.strategy.canary.steps[{i}].setWeight");

@@ -13,8 +13,6 @@ use crate::verbs::lint;
 
 /// What is played.
 pub(super) struct Input {
-    /// The Rollout, as it is applied.
-    pub(super) rollout: Rollout,
     /// Its name.
     pub(super) name: String,
     /// Its namespace.
@@ -109,7 +107,6 @@ impl Input {
             before: update.before,
             image: update.image,
             notes,
-            rollout,
         })
     }
 }

@@ -255,12 +255,41 @@ fn formulas(
         metrics
             .set(name, text)
             .map_err(|error| anyhow!("--metric: {error}"))?;
+        let asked = asked(input);
+        if !asked.iter().any(|text| text.contains(name)) {
+            let metrics: Vec<&str> = asked
+                .iter()
+                .filter(|text| !text.contains(' '))
+                .map(String::as_str)
+                .collect();
+            let there = if metrics.is_empty() {
+                "the files have no metrics".to_owned()
+            } else {
+                format!("there are {}", metrics.join(", "))
+            };
+            bail!("--metric {name}: no metric is called so, and no query names it; {there}");
+        }
         metrics
             .value(name, world.now())
             .map_err(|error| anyhow!("--metric: {error} (it may use weight and time)"))?;
         names.insert(name.to_owned());
     }
     Ok((metrics, names))
+}
+
+/// Names and queries of the metrics in the files.
+fn asked(input: &Input) -> Vec<String> {
+    let specs = input
+        .objects
+        .iter()
+        .filter_map(|object| object.pointer("/spec/metrics"));
+    let metrics = specs.filter_map(Value::as_array).flatten();
+    let texts = metrics.flat_map(|metric| {
+        let query = metric.pointer("/provider/prometheus/query");
+        [metric.get("name"), query]
+    });
+    let texts = texts.flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 /// The reason that asks for a person, if there is one.
@@ -299,6 +328,10 @@ struct Teller {
     settled: Duration,
     word: String,
     noted: BTreeSet<String>,
+    /// Where in `entries` something was told since the last step.
+    recent: BTreeMap<(&'static str, String), usize>,
+    /// When it became healthy last.
+    healthy: Duration,
     now: Duration,
     lost: f64,
     unanswered: f64,
@@ -315,6 +348,8 @@ impl Teller {
             told: scene,
             settled: Duration::ZERO,
             noted: BTreeSet::new(),
+            recent: BTreeMap::new(),
+            healthy: Duration::ZERO,
             now: Duration::ZERO,
             lost: 0.0,
             unanswered: 0.0,
@@ -323,20 +358,29 @@ impl Teller {
         // Events of the first version are old news.
         teller.events(stage, input);
         teller.entries.clear();
+        teller.recent.clear();
         teller.tell("update", format!("{}={}", input.container, input.image));
         teller
     }
 
     fn tell(&mut self, kind: &'static str, text: String) {
-        let at = self.now.as_secs_f64();
-        if let Some(last) = self.entries.last_mut()
-            && kind == "measured"
-            && (last.kind, &last.text) == (kind, &text)
-        {
-            last.times += 1;
-            last.until = Some(at);
+        self.tell_at(self.now, kind, text);
+    }
+
+    /// What comes again before anything decisive happened is only counted: pods that crash and
+    /// come back, measurements that are all alike.
+    fn tell_at(&mut self, at: Duration, kind: &'static str, text: String) {
+        let at = at.as_secs_f64();
+        if matches!(kind, "step" | "command" | "wait") {
+            self.recent.clear();
+        }
+        let again = self.recent.get(&(kind, text.clone())).copied();
+        if let Some(entry) = again.and_then(|index| self.entries.get_mut(index)) {
+            entry.times += 1;
+            entry.until = Some(at);
             return;
         }
+        self.recent.insert((kind, text.clone()), self.entries.len());
         self.entries.push(Entry {
             at,
             kind,
@@ -401,7 +445,7 @@ impl Teller {
                         End {
                             outcome: Outcome::Promoted,
                             why,
-                            at: self.now,
+                            at: self.healthy,
                         },
                     ));
                     continue;
@@ -522,8 +566,17 @@ impl Teller {
         let Health { word, .. } = &scene.health;
         if !word.is_empty() && *word != self.word {
             self.word.clone_from(word);
-            let colon = if scene.message.is_empty() { "" } else { ": " };
-            self.tell("status", format!("{word}{colon}{}", scene.message));
+            if *word == RolloutPhase::Healthy.as_str() {
+                self.healthy = self.now;
+            }
+            // Steps tell of progress, and of their pauses.
+            let plain = *word == RolloutPhase::Progressing.as_str()
+                || scene.message == PauseReason::CanaryPauseStep.as_str();
+            if !plain {
+                let message = cause(&scene.message);
+                let colon = if message.is_empty() { "" } else { ": " };
+                self.tell("status", format!("{word}{colon}{message}"));
+            }
         }
         let same = (&scene.versions, scene.lost) == (&self.last.versions, self.last.lost);
         if !same {
@@ -557,7 +610,7 @@ impl Teller {
         let coarse = changes(&self.told, &self.last);
         for Change { kind, text } in coarse {
             if matches!(kind, "requests" | "pods") {
-                self.tell(kind, text);
+                self.tell_at(self.settled, kind, text);
             }
         }
         self.told = self.last.clone();
@@ -571,7 +624,10 @@ impl Teller {
             let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or("");
             let ours = text("/involvedObject/kind") == "Rollout"
                 && text("/involvedObject/name") == input.name;
-            if ours && text("/type") == "Warning" {
+            // What ends an update is told by its status and by the analysis.
+            let told =
+                text("/reason") == "RolloutAborted" || text("/reason").starts_with("AnalysisRun");
+            if ours && !told && text("/type") == "Warning" {
                 let line = format!("{}: {}", text("/reason"), text("/message"));
                 self.note("event", line);
             }
@@ -630,7 +686,8 @@ impl Teller {
         }
     }
 
-    fn report(self, stage: &Stage, input: Input, end: End) -> Report {
+    fn report(mut self, stage: &Stage, input: Input, end: End) -> Report {
+        self.entries.sort_by(|a, b| a.at.total_cmp(&b.at));
         let took = super::report::clock(end.at.as_secs_f64());
         let verdict = match end.outcome {
             Outcome::Promoted => format!("Promoted after {took}: {}.", end.why),
@@ -694,8 +751,10 @@ impl Teller {
     }
 }
 
-/// The cause in a phase's message, such as `RolloutAborted: Rollout aborted update to ...`.
+/// The cause in a phase's message: `RolloutAborted: Rollout aborted update to revision 2: CAUSE`.
 fn cause(message: &str) -> String {
-    let bare = message.split_once(": ").map_or(message, |(_, rest)| rest);
-    bare.to_owned()
+    let (reason, rest) = message.split_once(": ").unwrap_or(("", message));
+    let cause = rest.split_once(": ").map(|(_, cause)| cause);
+    let cause = cause.filter(|_| reason == "RolloutAborted");
+    cause.unwrap_or(rest).to_owned()
 }

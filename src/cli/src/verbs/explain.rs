@@ -6,11 +6,13 @@
 mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_controller::clock::SystemClock;
-use sluice_controller::look::look;
+use sluice_controller::look::{Look, LookError, look};
 use sluice_core::decide::decide;
-use sluice_core::explain::{Scene, explain};
+use sluice_core::explain::{Explanation, Scene, State, explain};
+use sluice_core::observed::Seen;
 
 use crate::args::{Explain, Format};
 use crate::client::Session;
@@ -18,24 +20,54 @@ use crate::failure::Failure;
 use crate::output;
 use crate::tree::Brush;
 
+/// How long a controller may take to do what is due before it is said that none acts.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+async fn see(session: &Session, name: &str) -> Result<Look, LookError> {
+    let clock = Arc::new(SystemClock);
+    look(session.client.clone(), &session.namespace, name, clock).await
+}
+
+fn version(seen: &Look) -> Option<&String> {
+    seen.seen.rollout.metadata.resource_version.as_ref()
+}
+
+fn tell(seen: &Look) -> Explanation {
+    let now = super::now();
+    let plan = decide(&seen.seen, now);
+    explain(&Scene {
+        seen: &seen.seen,
+        plan: &plan,
+        pods: &seen.pods,
+        holders: seen.holders.clone(),
+        unread: &seen.unread,
+        now,
+    })
+}
+
 /// Explains one Rollout.
 ///
 /// # Errors
 /// When there is none of that name, or the cluster cannot be read.
 pub async fn run(session: &Session, options: &Explain) -> Result<(), Failure> {
-    let client = session.client.clone();
-    let clock = Arc::new(SystemClock);
-    let seen = look(client, &session.namespace, &options.name, clock).await?;
+    let mut seen = see(session, &options.name).await?;
+    let mut told = tell(&seen);
+    if told.state == State::Unattended {
+        // A controller may run without a lease, or with one elsewhere: then things change.
+        tokio::time::sleep(PATIENCE).await;
+        let later = see(session, &options.name).await?;
+        if version(&later) != version(&seen) {
+            let text = "one acts, though no valid lease of it was found";
+            seen = Look {
+                holders: Seen::Unread(text.to_owned()),
+                ..later
+            };
+        } else {
+            seen = later;
+        }
+        told = tell(&seen);
+    }
     let now = super::now();
-    let plan = decide(&seen.seen, now);
-    let told = explain(&Scene {
-        seen: &seen.seen,
-        plan: &plan,
-        pods: &seen.pods,
-        holders: seen.holders,
-        unread: &seen.unread,
-        now,
-    });
     match options.output {
         Format::Json => output::line(serde_json::to_string_pretty(&told)?),
         Format::Table => {

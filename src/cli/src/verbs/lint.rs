@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
+use sluice_crds::field_error::FieldError;
 use sluice_crds::references::{References, ServiceFacts};
 use sluice_crds::validate;
 use sluice_crds::{Rollout, decode};
@@ -100,11 +101,16 @@ pub fn of_documents(documents: &[Value]) -> Findings {
         let texts = errors.iter().map(ToString::to_string);
         found.problems.extend(texts);
         let warnings = validate::warnings(&rollout);
-        let texts = warnings.iter().map(ToString::to_string);
-        found.warnings.extend(texts);
+        found.warnings.extend(warnings.iter().map(warning));
         found.warnings.extend(autoscaled(document, documents));
     }
     found
+}
+
+/// The text of a warning: that of an error, but nothing is invalid.
+fn warning(about: &FieldError) -> String {
+    let text = about.to_string();
+    text.replacen(": Invalid value: ", ": ", 1)
 }
 
 /// A size that an autoscaler of the same file and the manifest both set.

@@ -84,7 +84,7 @@ pub(super) fn of(holders: &Seen<Vec<Holder>>, rollout: &Rollout, now: Timestamp)
         Seen::Found(all) => all.iter().max_by_key(|holder| holder.renewed),
         Seen::Absent => None,
         Seen::Unread(why) => {
-            found.message = format!("whether a controller runs could not be read ({why})");
+            found.message = format!("whether a controller runs is not known: {why}");
             return found;
         }
     };

@@ -219,6 +219,14 @@ pub(super) fn progress_or_reason(facts: &Facts<'_>, found: &mut Findings) {
         if !why.object.contains('/') || why.message.is_empty() {
             found.add(15, &*facts.name, format!("an empty reason: {why:?}"));
         }
+        let asks = matches!(
+            why.reason,
+            Reason::NeedsPromotion | Reason::ManuallyPaused | Reason::Aborted
+        );
+        if asks && why.command.is_none() {
+            let message = format!("asks a person and names no command: {}", why.message);
+            found.add(15, &*facts.name, message);
+        }
         if why.reason == Reason::Paused && why.until.is_none() {
             found.add(15, &*facts.name, "a pause without an end");
         }

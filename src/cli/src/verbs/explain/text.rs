@@ -91,7 +91,8 @@ fn context(lines: &mut Lines, told: &Explanation, now: Timestamp) {
     } else {
         format!(", revision {}", told.revision)
     };
-    let message = if told.message.is_empty() {
+    // What is invalid has been said above.
+    let message = if told.message.is_empty() || told.state == State::Invalid {
         String::new()
     } else {
         format!(" - {}", told.message)

@@ -130,15 +130,14 @@ fn line(path: &str, value: &Value, wanted: &str, remedy: &str) -> String {
 
 /// The first member of a pod template that this version of the Kubernetes API cannot read.
 fn in_template(template: &Value) -> Option<String> {
-    let error = serde_path_to_error::deserialize::<_, PodTemplateSpec>(template.clone()).err()?;
-    let path = format!("spec.template.{}", error.path());
-    let text = error.inner().to_string();
-    let remedy = if text.ends_with("expected a string") {
-        "; put it in quotes"
-    } else if text.contains("invalid type: string") && text.contains("expected i") {
-        "; a number is needed, without quotes"
+    let error = sluice_crds::decode::read::<PodTemplateSpec>(template).err()?;
+    let text = error.to_string();
+    let remedy = if text.contains("expected a string") {
+        "; texts that look like numbers need quotes"
+    } else if text.contains("expected i") && error.value.as_ref().is_some_and(Value::is_string) {
+        "; numbers stand without quotes"
     } else {
         ""
     };
-    Some(format!("{path}: {text}{remedy}"))
+    Some(format!("spec.template.{text}{remedy}"))
 }

@@ -350,7 +350,7 @@ fn edited_steps_start_over() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/2 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.abort();
     world.settle();
@@ -364,7 +364,7 @@ fn edited_steps_start_over() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 75)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 3/1 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     let status = world.now_status();
     assert!(!status.abort && status.aborted_at.is_none());
@@ -636,7 +636,7 @@ fn swapped_services_change_roles() {
         SwitchService Switched selector for service 'web-stable' from '5dfb79b7ff' to '84c5f745db'
         TrafficWeightUpdated Traffic weight updated 
         step 1 pods 1/2 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
 }
 

@@ -94,7 +94,7 @@ fn stuck_and_well_again() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 25)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 1/3 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
 }
 
@@ -238,7 +238,7 @@ fn pauses_side_by_side() {
         RolloutStepCompleted Rollout step 3/4 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 3 pods 2/2 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 3 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
+        waits: NeedsPromotion Rollout/web step 4/4 pauses until the rollout is promoted"#]].assert_eq(&traced(&mut world));
     expect!["true CanaryPauseStep 2027-01-15T08:00:05Z"].assert_eq(&pauses(&world));
     world.abort();
     world.settle();

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::{cluster, istio};
 use crate::decide::decide;
+use crate::explain::{Scene, State, explain};
+use crate::observed::Seen;
 use crate::plan::{Action, Plan};
 use crate::replicas::Fences;
 use crate::testing::world::World;
@@ -175,9 +177,37 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
         }
     }
     availability(world, plan)?;
-    if plan.is_quiet(world.rollout.status.as_ref()) && plan.wake.is_none() {
+    if plan.is_quiet(world.rollout.status.as_ref()) {
         let resting = status.phase.as_str() == "Healthy";
         prop_assert!(resting || !plan.why.is_empty(), "INV-15 {}", world.line());
+        explained(world, plan, resting)?;
+    }
+    Ok(())
+}
+
+/// INV-15: whatever is waited for can be told: on which object, and what moves it or when it ends.
+fn explained(world: &World, plan: &Plan, resting: bool) -> Result<(), TestCaseError> {
+    let told = explain(&Scene {
+        seen: &world.observe(),
+        plan,
+        pods: &[],
+        holders: Seen::Unread(String::new()),
+        unread: &[],
+        now: world.now,
+    });
+    prop_assert!(!told.summary.contains(": ."), "{}", told.summary);
+    prop_assert!(
+        resting || told.state == State::Resting || !told.waits.is_empty(),
+        "{told:?}"
+    );
+    for wait in &told.waits {
+        let asks = wait.headline.starts_with("a person");
+        prop_assert!(!asks || wait.command.is_some(), "{wait:?}");
+        prop_assert!(wait.reason != "Paused" || wait.until.is_some(), "{wait:?}");
+        prop_assert!(
+            wait.object.contains('/') && !wait.message.is_empty(),
+            "{wait:?}"
+        );
     }
     Ok(())
 }
