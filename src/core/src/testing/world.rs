@@ -545,16 +545,21 @@ impl World {
         let set = self.sets.get(name).expect("exists");
         let image = image(&set.spec.template);
         let life = self.lives.iter().find(|(part, _)| image.contains(part));
-        let life = life.map_or(Life::ready_after(self.startup), |(_, life)| *life);
+        let life = life.map(|(_, life)| *life);
+        let usual = Life::ready_after(self.startup);
         let broken = self.broken.contains(&image);
         let now = self.now;
         let mut available = 0;
         for pod in self.pods.values_mut().filter(|pod| pod.owner == uid) {
             pod.available = !broken
                 && !self.sick.contains(&pod.name)
-                && pod
-                    .created
-                    .is_some_and(|at| life.available(now.duration_since(at).as_secs()));
+                && pod.created.is_some_and(|at| {
+                    let age = now.duration_since(at).as_secs();
+                    // Pods to come may start more slowly; those that run go on.
+                    life.map_or(pod.available || usual.available(age), |life| {
+                        life.available(age)
+                    })
+                });
             available += i32::from(pod.available);
         }
         let set = self.sets.get_mut(name).expect("exists");

@@ -53,7 +53,7 @@ fn canary_scale() {
         step 9 pods 2/10 weight 20/80 Paused: CanaryPauseStep
         step 11 pods 5/10 weight 20/80 Paused: CanaryPauseStep
         step 13 pods 2/10 weight 20/80 Paused: CanaryPauseStep
-        step 15 pods 0/10 weight 0/100 Paused: CanaryPauseStep
+        step 15 pods 1/10 weight 20/80 Paused: CanaryPauseStep
         step 16 pods 10/0+10 weight 0/100 Healthy"#]]
     .assert_eq(&canary_sizes(built, 8));
 }
@@ -75,7 +75,7 @@ fn pods_have_a_lower_limit() {
     expect![[r#"
         step 1 pods 2/10 weight 5/95 Paused: CanaryPauseStep
         step 3 pods 10/2 weight 95/5 Paused: CanaryPauseStep
-        step 4 pods 10/0 weight 0/100 Healthy"#]]
+        step 4 pods 10/0+2 weight 0/100 Healthy"#]]
     .assert_eq(&canary_sizes(with(10, true), 2));
     expect![[r#"
         step 1 pods 2/10 weight 5/95 Paused: CanaryPauseStep
@@ -719,11 +719,12 @@ fn subsets_wait_for_all_pods() {
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
-        waits: NeedsPromotion Rollout/web step 1 pauses until the rollout is promoted"#]]
+        waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
 }
 
-/// CTL-63, FLT-11: a router that fails to answer is told as a warning, and asked again in 10 s.
+/// CTL-63, FLT-10, FLT-11: a router that fails to answer is told as a warning, and asked again in
+/// 10 s; until it answers, its new members get no traffic.
 #[test]
 fn a_failed_verification_is_told() {
     let mut world = deployed(istio(
@@ -745,7 +746,7 @@ fn a_failed_verification_is_told() {
     assert_eq!(event.kind, crate::event::EventType::Warning);
     assert_eq!(
         world.line(),
-        "step 0 pods 2/4 weight 50/50 Progressing: more replicas need to be updated"
+        "step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated"
     );
 }
 

@@ -223,9 +223,9 @@ fn a_third_version_waits_for_stable() {
         TrafficWeightUpdated Traffic weight updated from 0 to 75
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 75)
         ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 1
-        ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 3 to 0
         RolloutPaused Rollout is paused (CanaryPauseStep)
-        step 1 pods 3/1 weight 75/25 Paused: CanaryPauseStep
+        step 1 pods 3/1+3 weight 75/25 Paused: CanaryPauseStep
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay
         waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     let asked = world.routes.iter().map(|want| {
@@ -258,13 +258,13 @@ fn unconfirmed_weights_are_waited_for() {
         RolloutNotCompleted Rollout not completed, started update to revision 2 (84c5f745db)
         TrafficWeightUpdated Traffic weight updated 
         SwitchService Switched selector for service 'web-canary' from '5dfb79b7ff' to '84c5f745db'
-        TrafficWeightUpdated Traffic weight updated from 0 to 50
-        step 0 pods 2/4 weight 50/50 Progressing: more replicas need to be updated
-        waits: TrafficUnconfirmed Rollout/web weight 50 is not in force yet
+        step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
+        waits: TrafficUnconfirmed Rollout/web weight 0 is not in force yet
         waits: TrafficUnconfirmed Rollout/web weight 50 is not in force or not confirmed"#]]
     .assert_eq(&traced(&mut world));
     world.verification = crate::traffic::Verification::Verified;
     expect![[r#"
+        TrafficWeightUpdated Traffic weight updated from 0 to 50
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
         step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep
