@@ -13,11 +13,11 @@
 //! (INV-3).
 
 use jiff::Timestamp;
+use sluice_crds::Rollout;
 use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
-use sluice_crds::{Rollout, keys};
 
 use crate::conditions;
-use crate::observed::{FailedWrite, Observed, Workload};
+use crate::observed::{FailedWrite, Observed};
 use crate::phase;
 use crate::plan::{Action, Plan};
 use crate::revision::{self, Creation};
@@ -56,9 +56,6 @@ pub fn decide(seen: &Observed, now: Timestamp) -> Plan {
     }
     if rollout.spec.replicas.is_none() {
         return default_replicas(&ctx);
-    }
-    if let Some(plan) = note_workload(&ctx) {
-        return plan;
     }
     let sets = match revision::claim(&ctx) {
         Ok(sets) => sets,
@@ -132,30 +129,6 @@ fn default_replicas(ctx: &Context<'_>) -> Plan {
         why: vec![why],
         ..Plan::default()
     }
-}
-
-/// The generation of a referenced workload stands on the Rollout, so that readers can tell whether
-/// its status is about that one yet (API-29). ReplicaSets carry the annotation too, hence first.
-fn note_workload(ctx: &Context<'_>) -> Option<Plan> {
-    let Workload::Found(found) = &ctx.seen.workload else {
-        return None;
-    };
-    let generation = found.generation?.to_string();
-    if ctx.annotation(keys::WORKLOAD_GENERATION) == Some(&*generation) {
-        return None;
-    }
-    let annotations = serde_json::json!({ keys::WORKLOAD_GENERATION: generation });
-    let patch = serde_json::json!({ "metadata": { "annotations": annotations } });
-    let why = Why::new(
-        Reason::WriteUnconfirmed,
-        ctx.me(),
-        "the generation of its workload is being noted",
-    );
-    Some(Plan {
-        actions: vec![Action::PatchRollout { patch }.into()],
-        why: vec![why],
-        ..Plan::default()
-    })
 }
 
 fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
