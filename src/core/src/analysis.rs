@@ -499,7 +499,10 @@ fn start(pass: &mut Pass<'_, '_>, kind: Kind, wanted: Wanted<'_>) -> Option<Curr
         };
         number = number.saturating_add(1);
         match find(pass.ctx, &name) {
-            Some(run) if takes_up(run, &spec) => return Some(judge(pass, kind, run)),
+            Some(run) if takes_up(run, &spec) => {
+                pass.view.spare(&name);
+                return Some(judge(pass, kind, run));
+            }
             Some(_) => {}
             None if pass.ctx.seen.taken_names.contains(&name) => {}
             None => break name,

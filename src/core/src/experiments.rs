@@ -233,7 +233,10 @@ fn start(pass: &mut Pass<'_, '_>, step: &RolloutExperimentStep) -> Option<String
         };
         number = number.saturating_add(1);
         match find(pass.ctx, &name) {
-            Some(experiment) if takes_up(experiment, &spec) => return judge(pass, experiment),
+            Some(experiment) if takes_up(experiment, &spec) => {
+                pass.view.spare(&name);
+                return judge(pass, experiment);
+            }
             Some(_) => {}
             None if pass.ctx.seen.taken_names.contains(&name) => {}
             None => break name,

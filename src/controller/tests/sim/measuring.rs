@@ -448,6 +448,94 @@ async fn a_step_outlives_its_runs() {
     controller.stop().await.unwrap();
 }
 
+/// A canary with a background analysis and one in its second step.
+fn measured_canary() -> Value {
+    let check = json!([{"templateName": "check"}]);
+    let steps = json!([{"setWeight": 50}, {"analysis": {"templates": check}}]);
+    let mut rollout = canary("web", 2, steps);
+    rollout["spec"]["strategy"]["canary"]["analysis"] = json!({"templates": check});
+    rollout
+}
+
+fn check_template(world: &World) {
+    let mut metric = web("fine");
+    metric["interval"] = json!("3s");
+    metric["count"] = json!(2);
+    world.apply(template(
+        "AnalysisTemplate",
+        "check",
+        json!({"metrics": [metric]}),
+    ));
+}
+
+/// Kinds of the runs there are, as sorted labels.
+fn kinds(world: &World) -> Vec<String> {
+    let all = world.cluster.list(GROUP, "AnalysisRun", NS, "");
+    let kind = |run: &Value| run["metadata"]["labels"]["rollout-type"].clone();
+    let mut kinds: Vec<_> = all
+        .iter()
+        .map(|run| kind(run).as_str().unwrap_or_default().to_owned())
+        .collect();
+    kinds.sort();
+    kinds
+}
+
+/// ANA-43, INV-7, FLT-4, FLT-27: whenever the controller dies, each analysis of an update is one run.
+#[tokio::test(start_paused = true)]
+async fn one_run_per_analysis_after_any_crash() {
+    for writes in (4..34).step_by(2) {
+        let world = World::new();
+        check_template(&world);
+        let (config, _) = odd(&world);
+        let controller = world.start_with(config.clone());
+        let mut point = world.cluster.faults().stop_after_writes(AGENT, writes);
+        let updated = async {
+            world.create(measured_canary()).await;
+            world.healthy("web").await;
+            world.set_image("web", "web:v2").await;
+            world.pass_time(1).await;
+            world.healthy("web").await;
+        };
+        tokio::select! {
+            () = updated => {}
+            () = point.reached() => {}
+        }
+        controller.kill().await;
+        world.cluster.faults().clear();
+        let controller = world.start_with(config);
+        world.healthy("web").await;
+        world.set_image("web", "web:v2").await;
+        world.pass_time(1).await;
+        world.healthy("web").await;
+        assert_eq!(
+            kinds(&world),
+            ["Background", "Step"],
+            "after {writes} writes"
+        );
+        controller.stop().await.unwrap();
+    }
+}
+
+/// INV-7, FLT-4: caches that lag, and answers that are lost, make no second run.
+#[tokio::test(start_paused = true)]
+async fn one_run_per_analysis_with_a_lagging_cache() {
+    let world = World::new();
+    check_template(&world);
+    let faults = world.cluster.faults();
+    let late = Effect::DelayWatch(Duration::from_secs(3));
+    faults.add(Rule::new(When::Always, late).user_agent(AGENT));
+    let lost = Rule::new(When::Every(2), Effect::LoseAnswer).resource("analysisruns");
+    faults.add(lost.user_agent(AGENT));
+    let controller = world.start_with(odd(&world).0);
+    world.create(measured_canary()).await;
+    world.healthy("web").await;
+    world.set_image("web", "web:v2").await;
+    world.pass_time(1).await;
+    world.healthy("web").await;
+    assert_eq!(kinds(&world), ["Background", "Step"]);
+    controller.stop().await.unwrap();
+}
+
 /// ANA-26, OPS-9: with an instance id, templates without its label do not exist.
 #[tokio::test(start_paused = true)]
 async fn templates_belong_to_an_instance() {

@@ -344,6 +344,32 @@ impl View {
         });
     }
 
+    /// Does not stop this child after all: an earlier pass of the decision did not know what it is for,
+    /// because a plan that made it could not write its status (INV-7).
+    pub(crate) fn spare(&mut self, name: &str) {
+        let stops = |action: &Action| match action {
+            Action::TerminateAnalysisRun { name: of }
+            | Action::TerminateExperiment { name: of } => of == name,
+            Action::PatchRollout { .. }
+            | Action::CreateReplicaSet(_)
+            | Action::AdoptReplicaSet { .. }
+            | Action::ReleaseReplicaSet { .. }
+            | Action::PatchReplicaSet { .. }
+            | Action::DeleteReplicaSet { .. }
+            | Action::PatchService { .. }
+            | Action::Route(_)
+            | Action::CreateAnalysisRun(_)
+            | Action::DeleteAnalysisRun { .. }
+            | Action::CreateExperiment(_)
+            | Action::DeleteExperiment { .. }
+            | Action::PatchPod { .. }
+            | Action::EvictPod { .. }
+            | Action::ScaleWorkload { .. } => false,
+        };
+        self.actions.retain(|planned| !stops(&planned.action));
+        self.touched.remove(name);
+    }
+
     pub(crate) fn tell(&mut self, event: Event) {
         self.events.push(event);
     }

@@ -76,6 +76,23 @@ pub(super) fn promotion_needs_proof(facts: &Facts<'_>, found: &mut Findings) {
             );
         }
     }
+    // What an update relies on is not stopped by the same plan.
+    let canary = &facts.next.canary;
+    let relied_on = [
+        &canary.current_step_analysis_run_status,
+        &canary.current_background_analysis_run_status,
+    ];
+    for action in facts.actions() {
+        let Action::TerminateAnalysisRun { name } = action else {
+            continue;
+        };
+        if relied_on
+            .iter()
+            .any(|run| run.as_ref().is_some_and(|run| run.name == *name))
+        {
+            found.add(9, &*facts.name, format!("stops {name} and waits for it"));
+        }
+    }
     let Some(blue_green) = facts.rollout.spec.blue_green() else {
         return;
     };

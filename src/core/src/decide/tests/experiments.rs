@@ -148,6 +148,34 @@ fn started_once() {
     );
 }
 
+/// INV-7, FLT-4: a plan that came to the step and made its Experiment, but could not write its status:
+/// that one is taken up, not stopped.
+#[test]
+fn an_interrupted_start_is_not_stopped() {
+    let mut world = deployed(routed([weight(25), step(json!({})), pause()]));
+    world.set_image("web:v2");
+    for _ in 0..20 {
+        world.play();
+        let plan = crate::decide::decide(&world.observe(), world.now);
+        let starts = |planned: &crate::plan::Planned| {
+            matches!(planned.action, crate::plan::Action::CreateExperiment(_))
+        };
+        if plan.actions.iter().any(starts) {
+            world.execute(&plan, plan.actions.len());
+            break;
+        }
+        world.execute(&plan, usize::MAX);
+    }
+    assert_eq!(world.experiments.len(), 1);
+    world.settle();
+    let (name, experiment) = world.experiments.iter().next().unwrap();
+    assert!(!experiment.spec.terminate);
+    assert_eq!(
+        (world.experiments.len(), current(&world)),
+        (1, name.clone())
+    );
+}
+
 /// EXP-21
 #[test]
 fn a_failed_experiment_aborts() {

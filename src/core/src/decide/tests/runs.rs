@@ -193,6 +193,36 @@ fn a_retry_is_measured_after_the_switch() {
     assert_eq!(world.now_status().stable_rs, HASH);
 }
 
+/// INV-7, INV-9, FLT-4: a plan that came to a step and started its run, but could not write its status:
+/// the run is taken up, not stopped by the pass that comes to the step again.
+#[test]
+fn an_interrupted_start_is_not_stopped() {
+    let from_step_1 = plain().strategy(|canary| {
+        canary.analysis = Some(Box::new(background(json!({"startingStep": 1}))))
+    });
+    for rollout in [plain(), from_step_1, blue_green("pre"), blue_green("post")] {
+        let mut world = deployed(rollout);
+        world.set_image("web:v2");
+        for _ in 0..20 {
+            world.play();
+            let plan = crate::decide::decide(&world.observe(), world.now);
+            let starts = |planned: &crate::plan::Planned| {
+                matches!(planned.action, crate::plan::Action::CreateAnalysisRun(_))
+            };
+            if plan.actions.iter().any(starts) {
+                world.execute(&plan, plan.actions.len());
+                break;
+            }
+            world.execute(&plan, usize::MAX);
+        }
+        let begun: Vec<String> = world.runs.keys().cloned().collect();
+        assert!(!begun.is_empty());
+        world.settle();
+        assert_eq!(stopped(&world), Vec::<&str>::new());
+        assert_eq!(names(&world), begun);
+    }
+}
+
 /// ANA-36, ANA-37: a run that was deleted is started anew.
 #[test]
 fn a_deleted_run_is_started_again() {
