@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use kube::Resource;
 use kube::api::DynamicObject;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sluice_crds::{
     AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
@@ -53,12 +54,7 @@ impl Kept for ReplicaSet {
                 status.ready_replicas,
                 status.available_replicas,
             ] == [size; 3];
-        if !at_rest {
-            return None;
-        }
-        let text = serde_json::to_string(self).ok()?;
-        let same = serde_json::from_str::<Self>(&text).is_ok_and(|decoded| decoded == *self);
-        same.then(|| text.into())
+        if at_rest { pack(self) } else { None }
     }
 }
 
@@ -67,8 +63,21 @@ impl Kept for Experiment {}
 impl Kept for AnalysisTemplate {}
 impl Kept for ClusterAnalysisTemplate {}
 
+/// Routes are looked at by the passes of their Rollout only, and their many small maps take several
+/// times the memory of the text.
 impl Kept for DynamicObject {
     fn trim(&mut self) {
         self.metadata.managed_fields = None;
     }
+
+    fn packed(&self) -> Option<Box<str>> {
+        pack(self)
+    }
+}
+
+/// The text of an object, if it decodes to the same.
+fn pack<K: Kept + PartialEq + Serialize>(object: &K) -> Option<Box<str>> {
+    let text = serde_json::to_string(object).ok()?;
+    let same = serde_json::from_str::<K>(&text).is_ok_and(|decoded| decoded == *object);
+    same.then(|| text.into())
 }
