@@ -209,7 +209,10 @@ fn analyses() {
         expect![[r#"
             Aborted: The update of web was aborted: Step-based analysis phase error/failed: Metric "error-rate" assessed Failed.
             waits: Aborted Rollout/web: the update to revision 2 is aborted; since +0 s
-              $ kubectl argo rollouts retry rollout web -n shop"#]],
+              $ kubectl argo rollouts retry rollout web -n shop
+              AnalysisRun/web-84c5f745db-2-0: Failed
+              Metric "error-rate" assessed Failed
+              error-rate: last [0.08] Failed; 3 of 5 measured; 1 failed, 2 tolerated"#]],
     );
 }
 

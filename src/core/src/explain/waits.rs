@@ -1,9 +1,12 @@
 //! The reasons of a plan, with what a person would look up next.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::duration::GoDuration;
-use sluice_crds::{Experiment, Rollout};
+use sluice_crds::{AnalysisRun, Experiment, Rollout, keys};
 
 use super::analysis::{self, Analysis};
 use super::versions::Version;
@@ -228,7 +231,7 @@ fn details(
             lines.extend(of_experiment(scene, why));
             lines
         }
-        Reason::Aborted => judged(analyses, &["Failed", "Error"]),
+        Reason::Aborted => of_failed_run(scene),
         Reason::ExperimentRunning => of_experiment(scene, why),
         Reason::PodsNotGone
         | Reason::Paused
@@ -289,6 +292,27 @@ fn of_run(scene: &Scene<'_>, why: &Why, analyses: &[Analysis]) -> Vec<String> {
     let mut runs = scene.seen.analysis_runs.iter();
     let found = runs.find(|run| run.metadata.name.as_deref() == Some(name));
     found.map_or_else(Vec::new, |run| lines_of(&analysis::view(run, "")))
+}
+
+/// The run of the present version that went wrong last: an abort clears it from the status.
+fn of_failed_run(scene: &Scene<'_>) -> Vec<String> {
+    let Some(status) = &scene.seen.rollout.status else {
+        return Vec::new();
+    };
+    let concerns = |run: &&Arc<AnalysisRun>| {
+        let labels = run.metadata.labels.as_ref();
+        let hash = labels.and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH));
+        let bad = run.status.as_ref().is_some_and(|status| {
+            matches!(status.phase, AnalysisPhase::Failed | AnalysisPhase::Error)
+        });
+        bad && hash == Some(&status.current_pod_hash)
+    };
+    let runs = scene.seen.analysis_runs.iter().filter(concerns);
+    let ended = |run: &&Arc<AnalysisRun>| run.status.as_ref().and_then(|s| s.completed_at);
+    let last = runs.max_by_key(|run| ended(run).map(|at| at.timestamp()));
+    last.map_or_else(Vec::new, |run| {
+        judged(&[analysis::view(run, "")], &["Failed", "Error"])
+    })
 }
 
 /// Runs that ended like this.

@@ -91,8 +91,9 @@ fn context(lines: &mut Lines, told: &Explanation, now: Timestamp) {
     } else {
         format!(", revision {}", told.revision)
     };
-    // What is invalid has been said above.
-    let message = if told.message.is_empty() || told.state == State::Invalid {
+    // What is invalid, or ended the update, has been said above.
+    let said = matches!(told.state, State::Invalid | State::Aborted);
+    let message = if told.message.is_empty() || said {
         String::new()
     } else {
         format!(" - {}", told.message)

@@ -678,7 +678,8 @@ fn runs_go_with_their_replica_set() {
     let mut world = updated(plain().with(|r| r.spec.revision_history_limit = Some(0)));
     world.set_image("web:v3");
     world.settle();
-    world.end_run(&names(&world)[0].to_owned(), AnalysisPhase::Failed, "");
+    let name = names(&world)[0].to_owned();
+    world.end_run(&name, AnalysisPhase::Failed, "");
     world.after(60);
     let status = world.now_status();
     let kept = [status.current_pod_hash, status.stable_rs];
