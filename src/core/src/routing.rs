@@ -181,6 +181,10 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
             desired.additional = crate::experiments::destinations(pass);
         }
     }
+    let dead = desired.going_back && canary_behind(pass) == 0;
+    if dead && pass.stable_set().is_some_and(|set| set.available > 0) {
+        desired.weight = 0; // whatever stable has is more (INV-1)
+    }
     desired.weight = desired.weight.clamp(0, at.whole);
     let mut room = at.whole - desired.weight;
     for additional in &mut desired.additional {
@@ -227,6 +231,13 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
         return Gate::Shut;
     };
     let whole = ctx.whole();
+    // However small its share: where it grows there is a pod (INV-1).
+    let grows = pass
+        .recorded()
+        .is_some_and(|on| desired.weight < on.canary && ctx.replicas > 0);
+    if grows && !desired.going_back && stable.available == 0 {
+        return Gate::Shut;
+    }
     if routed::gate_open(
         Some(stable),
         ctx.replicas,

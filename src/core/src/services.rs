@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sluice_crds::keys;
-use sluice_crds::rollout::CanaryStrategy;
+use sluice_crds::rollout::{CanaryStrategy, RolloutStatus};
 
 use crate::decide::context::Context;
 use crate::decide::pass::Pass;
@@ -169,9 +169,22 @@ pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
     };
     let asked = pass.view.last_want.as_ref();
     let drained = asked.is_some_and(|want| want.weight == 0 && !want.only_remove_managed_routes);
+    let nothing = |status: &RolloutStatus| {
+        let weights = status.canary.weights.as_ref();
+        weights.is_none_or(|on| on.canary.weight == 0)
+    };
+    let proven = nothing(&pass.ctx.persisted) && !crate::routing::in_doubt(pass);
     let never = pass.read().canary.weights.is_none();
-    if available > 0 || drained || never {
-        point(pass, service, &hash);
+    if available > 0 || (drained && proven) || never {
+        return point(pass, service, &hash);
+    }
+    let selected = pass.view.services.get(service);
+    if selected.is_some_and(|service| service.pod_hash() != hash) {
+        pass.wait(Why::new(
+            Reason::TrafficUnconfirmed,
+            format!("Service/{service}"),
+            "goes on to the new version once its traffic is certainly gone",
+        ));
     }
 }
 

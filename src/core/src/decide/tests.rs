@@ -20,6 +20,7 @@ mod replica_sets;
 mod routed;
 mod rules;
 mod runs;
+mod safety;
 mod takeover;
 
 /// A Rollout behind Istio, split by Services.

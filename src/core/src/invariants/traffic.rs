@@ -56,7 +56,10 @@ pub(super) fn traffic_to_ready_pods(facts: &Facts<'_>, found: &mut Findings) {
         }
         let grows = facts.recorded().is_some_and(|old| {
             let share = want.max_weight - want.weight;
-            old.stable.pod_template_hash == want.stable_hash && share > old.stable.weight
+            // What an Experiment gives back has nowhere else to go.
+            old.stable.pod_template_hash == want.stable_hash
+                && share > old.stable.weight
+                && want.weight < old.canary.weight
         });
         if grows && facts.replicas > 0 && !facts.next.abort && !serves(&want.stable_hash) {
             let message = format!(

@@ -1,0 +1,348 @@
+//! What random schedules found: each of these broke an invariant once.
+
+use serde_json::json;
+use sluice_crds::IntOrString;
+use sluice_crds::rollout::{PingPongSpec, RollbackWindowSpec};
+
+use super::{deployed, istio};
+use crate::decide::decide;
+use crate::invariants::Trace;
+use crate::plan::{Action, Plan};
+use crate::testing::world::World;
+use crate::testing::{RolloutBuilder, analysis, at, pause, rollout, scale, weight};
+use crate::traffic::Verification;
+
+/// Decides, checks every invariant, acts; pods follow.
+fn turn(world: &mut World, trace: &mut Trace) -> Plan {
+    let seen = world.observe();
+    let plan = decide(&seen, world.now);
+    assert_eq!(trace.push(&seen, &plan, world.now), [], "{}", world.line());
+    world.execute(&plan, usize::MAX);
+    world.play();
+    plan
+}
+
+fn dynamic(rollout: RolloutBuilder) -> RolloutBuilder {
+    istio(rollout).strategy(|canary| {
+        canary.dynamic_stable_scale = true;
+        canary.abort_scale_down_delay_seconds = Some(0);
+    })
+}
+
+/// INV-8, INV-16: a blue-green update that is held after its switch looks healthy and is paused; the
+/// two conditions must not take turns.
+#[test]
+fn a_held_update_comes_to_rest_after_the_switch() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(2)
+            .blue_green("active", "")
+            .with(|r| {
+                let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+                spec.post_promotion_analysis = analysis("errors").analysis;
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    world.edit(|r| r.spec.paused = true);
+    let plan = world.settle();
+    assert!(
+        plan.wake.is_none_or(|wake| wake > world.now),
+        "{:?}",
+        plan.wake
+    );
+    assert_eq!(world.now_status().message, "manually paused");
+}
+
+/// INV-4: a ReplicaSet is not deleted in the pass that makes it the former stable one: a crash before
+/// the status is written would leave no stable version. Nor is it changed in the pass that deletes it.
+#[test]
+fn the_former_stable_is_deleted_after_the_status_says_so() {
+    let labels = json!({ "labels": { "role": "x" } });
+    let mut world = deployed(
+        rollout("web")
+            .replicas(3)
+            .canary([])
+            .with(|r| r.spec.revision_history_limit = Some(0))
+            .strategy(|canary| {
+                canary.canary_metadata = Some(serde_json::from_value(labels).unwrap());
+            }),
+    );
+    world.set_image("web:v2");
+    let mut trace = Trace::default();
+    for _ in 0..20 {
+        turn(&mut world, &mut trace);
+    }
+    assert_eq!(
+        (world.sets.len(), world.line().contains("Healthy")),
+        (1, true)
+    );
+}
+
+/// INV-10, FLT-17: a canary that an abort leaves at its size (`abortScaleDownDelaySeconds: 0`) does
+/// not keep its traffic.
+#[test]
+fn an_abort_ends_with_a_canary_that_stays_up() {
+    let steps = [weight(97), weight(37), pause()];
+    let mut world = deployed(dynamic(rollout("web").replicas(10).canary(steps)));
+    world.set_image("web:v2");
+    world.settle();
+    world.abort();
+    world.settle();
+    assert!(
+        world.line().contains("weight 0/100 Degraded"),
+        "{}",
+        world.line()
+    );
+}
+
+/// INV-1, INV-10: aborted before any pod was there, the canary gets nothing on the way back.
+#[test]
+fn an_abort_before_the_first_pod_gives_nothing_away() {
+    let mut world = World::new(dynamic(
+        rollout("web").replicas(8).canary([weight(85), pause()]),
+    ));
+    world.references = super::cluster(rollout("web")).references;
+    world.edit(|r| r.spec.paused = true);
+    let mut trace = Trace::default();
+    turn(&mut world, &mut trace);
+    world.set_image("web:v2");
+    turn(&mut world, &mut trace);
+    world.abort();
+    for _ in 0..10 {
+        turn(&mut world, &mut trace);
+    }
+}
+
+/// INV-1, INV-10: an abort while a superseded version still has traffic takes it from that version.
+#[test]
+fn an_abort_finds_the_traffic_of_a_superseded_version() {
+    let mut world = deployed(
+        istio(rollout("web").replicas(7).canary([weight(91), pause()]))
+            .strategy(|canary| canary.dynamic_stable_scale = true),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    world.startup = 20;
+    let mut trace = Trace::default();
+    world.set_image("web:v3");
+    for _ in 0..3 {
+        turn(&mut world, &mut trace);
+    }
+    world.abort();
+    for _ in 0..60 {
+        turn(&mut world, &mut trace);
+        world.advance(5);
+    }
+    assert!(
+        world.line().contains("weight 0/100 Degraded"),
+        "{}",
+        world.line()
+    );
+}
+
+/// INV-3, FLT-12: a canary whose traffic was taken away keeps its pods until the router confirms it.
+#[test]
+fn an_unconfirmed_canary_keeps_its_pods() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(4).canary([weight(50), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.edit(|r| r.spec.strategy.canary.as_mut().unwrap().steps = vec![pause()]);
+    for _ in 0..5 {
+        world.step();
+        world.play();
+    }
+    assert!(
+        world.line().starts_with("step 0 pods 2/4 weight 0/100"),
+        "{}",
+        world.line()
+    );
+    world.verification = Verification::Verified;
+    world.settle();
+    assert!(
+        world.line().starts_with("step 0 pods 0/4 weight 0/100"),
+        "{}",
+        world.line()
+    );
+}
+
+/// INV-1, CTL-126: a restart does not evict the only pod of a version that has a share.
+#[test]
+fn a_restart_leaves_a_small_stable_version_its_pod() {
+    let builder = istio(rollout("web").replicas(2).canary([weight(80), pause()]));
+    let mut world = deployed(builder.strategy(|canary| canary.dynamic_stable_scale = true));
+    world.startup = 5;
+    world.set_image("web:v2");
+    for _ in 0..10 {
+        world.after(1);
+    }
+    assert!(
+        world.line().starts_with("step 1 pods 2/1"),
+        "{}",
+        world.line()
+    );
+    let stable = world.now_status().stable_rs;
+    world.advance(100);
+    world.edit(|r| r.spec.restart_at = Some(at(50).into()));
+    for _ in 0..20 {
+        world.step();
+        world.play();
+        let set = world.set_of(&stable).unwrap();
+        assert_eq!(set.status.as_ref().unwrap().available_replicas, 1);
+        world.advance(5);
+    }
+}
+
+/// CTL-94, CTL-111, INV-15: back within the rollback window nothing is analysed, so that there is no
+/// preview size to pass either.
+#[test]
+fn a_rollback_within_the_window_skips_the_preview_size() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(4)
+            .blue_green("active", "preview")
+            .with(|r| {
+                r.spec.rollback_window = Some(RollbackWindowSpec { revisions: 3 });
+                let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+                spec.preview_replica_count = Some(2);
+                spec.pre_promotion_analysis = analysis("errors").analysis;
+            }),
+    );
+    world.advance(60);
+    world.set_image("web:v2");
+    world.settle();
+    world.promote_full();
+    world.settle();
+    world.after(100);
+    world.set_image("web:v1");
+    world.settle();
+    let status = world.now_status();
+    assert_eq!(
+        status.stable_rs,
+        status.current_pod_hash,
+        "{}",
+        world.line()
+    );
+    assert_eq!(status.phase.as_str(), "Healthy", "{}", world.line());
+}
+
+/// CTL-46, INV-1, INV-3: `setCanaryScale` to nothing leaves a pod to whoever has traffic.
+#[test]
+fn a_canary_with_traffic_is_not_sized_to_nothing() {
+    let steps = [weight(50), scale(0), pause(), weight(80), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(4).canary(steps)));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 2 pods 1/4 weight 50/50"),
+        "{}",
+        world.line()
+    );
+    world.promote();
+    world.settle();
+    assert!(
+        world.line().starts_with("step 4 pods 1/4 weight 80/20"),
+        "{}",
+        world.line()
+    );
+}
+
+/// CTL-70, INV-1: ping or pong goes on to the next version only after the router took the traffic off
+/// it, which may be more than the status knows of.
+#[test]
+fn ping_and_pong_take_turns_without_traffic() {
+    let builder = rollout("web").replicas(4).canary([weight(50), pause()]);
+    let mut world = deployed(istio(builder).strategy(|canary| {
+        canary.canary_service.clear();
+        canary.stable_service.clear();
+        canary.ping_pong = Some(PingPongSpec {
+            ping_service: "ping".to_owned(),
+            pong_service: "pong".to_owned(),
+        });
+    }));
+    world.startup = 5;
+    world.set_image("web:v2");
+    for _ in 0..3 {
+        world.step();
+        world.play();
+    }
+    // The route is written, then the controller dies: status still says 0.
+    world.advance(10);
+    world.play();
+    let plan = decide(&world.observe(), world.now);
+    world.execute(&plan, 1);
+    assert_eq!(world.routes.last().unwrap().weight, 50);
+    world.set_image("web:v3");
+    let plan = world.step();
+    let place = |wanted: fn(&Action) -> bool| {
+        let actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.into_iter().position(wanted)
+    };
+    let drained = place(|a| matches!(a, Action::Route(want) if want.weight == 0));
+    let switched = place(|a| matches!(a, Action::PatchService { name, .. } if name == "pong"));
+    assert!(
+        drained.is_some() && drained < switched,
+        "{:?}",
+        plan.actions
+    );
+}
+
+/// INV-4, FLT-37: the last healthy version outlives its scale-down delay, however many pods may be
+/// unavailable.
+#[test]
+fn the_last_healthy_version_stays_up() {
+    let builder = istio(rollout("web").replicas(2).canary([]));
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.max_surge = Some(IntOrString::Int(0));
+        canary.max_unavailable = Some(IntOrString::String("100%".to_owned()));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    world.broken.insert("web:v2".to_owned());
+    world.after(5);
+    world.after(60);
+    let available = world.pods.values().filter(|pod| pod.available).count();
+    assert!(available > 0, "{}", world.line());
+}
+
+/// INV-1: reverted in the middle of an update, the traffic of a canary that has died goes to stable at
+/// once, however few pods that has.
+#[test]
+fn a_dead_canary_gives_all_its_traffic_back_at_once() {
+    let builder = istio(rollout("web").replicas(7).canary([weight(62), pause()]));
+    let mut world = deployed(builder.strategy(|canary| canary.dynamic_stable_scale = true));
+    world.set_image("web:v2");
+    for _ in 0..3 {
+        world.after(1);
+    }
+    assert!(world.line().contains("weight 62/38"), "{}", world.line());
+    world.startup = 60;
+    world.broken.insert("web:v2".to_owned());
+    world.play();
+    world.set_image("web:v1");
+    let mut trace = Trace::default();
+    for _ in 0..5 {
+        turn(&mut world, &mut trace);
+    }
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+}
+
+/// INV-1, FLT-9: a smaller weight waits while stable has no pod at all, however few it would need.
+#[test]
+fn traffic_stays_where_the_pods_are() {
+    let steps = [weight(76), pause(), weight(70), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(2).canary(steps)));
+    world.set_image("web:v2");
+    world.settle();
+    world.broken.insert("web:v1".to_owned());
+    world.settle();
+    world.promote();
+    let mut trace = Trace::default();
+    for _ in 0..5 {
+        turn(&mut world, &mut trace);
+    }
+    assert!(world.line().contains("weight 76/24"), "{}", world.line());
+}
