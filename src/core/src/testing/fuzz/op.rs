@@ -188,8 +188,8 @@ fn deed(random: &mut Random) -> Op {
         } else {
             random.between(1, 12)
         }),
-        9 => Op::Strategy(random.next() % 100_000),
-        10 => Op::Steps(random.next() % 100_000),
+        9 => Op::Strategy(random.number() % 100_000),
+        10 => Op::Steps(random.number() % 100_000),
         11 => Op::Invalid(random.chance(50)),
         12..=24 => Op::Verb(match random.below(13) {
             0..=2 => Verb::Promote,
