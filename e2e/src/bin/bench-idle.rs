@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ fn say(text: &str) -> Result<()> {
     Ok(())
 }
 
-async fn bench(number: usize, objects: &[Value], program: &PathBuf) -> Result<()> {
+async fn bench(number: usize, objects: &[Value], program: &Path) -> Result<()> {
     let cluster = cluster(&sluice_sim::Clock::tokio())?;
     fill(&cluster, objects, number.div_ceil(KINDS)).await?;
     let listener = cluster
