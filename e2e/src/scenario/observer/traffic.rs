@@ -120,8 +120,10 @@ impl Judge {
             )
             .collect();
         for (name, service) in self.of_kind("Service") {
+            // One that an Experiment made is reached by its route alone.
+            let users = service.pointer("/metadata/ownerReferences").is_none();
             let selects = service.pointer("/spec/selector").is_some();
-            if selects && !routed.contains(name) {
+            if users && selects && !routed.contains(name) {
                 let namespace = text(service, "/metadata/namespace");
                 flows.push(self.traffic.flow_of_service(namespace, name));
             }
