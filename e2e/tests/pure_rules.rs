@@ -3,6 +3,8 @@
 //! `crds/COMPAT.md` says which, under "Rules and their tests"; here it is checked that no rule is
 //! missing there, that the tests which it names exist, and that its differences name rules that do.
 
+#![allow(clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
 #[path = "pure_rules/known.rs"]
 mod known;
 #[path = "pure_rules/ledger.rs"]

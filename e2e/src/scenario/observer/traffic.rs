@@ -228,7 +228,7 @@ fn sums(step: &Step<'_>, wholes: &BTreeSet<i64>, found: &mut Vec<String>) {
         let number = |value: &Value| -> Option<i64> { value.as_str()?.parse().ok() };
         let weight = number(weight);
         let total = object.pointer("/metadata/annotations");
-        let total = total.and_then(|all| all.get(&format!("{key}-total")));
+        let total = total.and_then(|all| all.get(&*format!("{key}-total")));
         let most = total.and_then(number).unwrap_or(100);
         if weight.is_none_or(|weight| !(0..=most).contains(&weight)) {
             found.push(format!(
