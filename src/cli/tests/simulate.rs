@@ -106,7 +106,7 @@ fn still_waiting() {
 /// A formula makes the analysis fail: aborted, and the requests are answered all the time.
 #[test]
 fn aborted_by_analysis() {
-    let metric = "error-rate = if(weight > 30, 0.08, 0.01)";
+    let metric = "error_rate = if(weight > 30, 0.08, 0.01)";
     let said = simulate("canary-prometheus.yaml", &["--metric", metric]);
     expect![[r#"
         exit 2

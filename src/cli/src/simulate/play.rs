@@ -252,10 +252,13 @@ fn formulas(
     let mut names = BTreeSet::new();
     for written in &options.metric {
         let (name, text) = formula(written)?;
+        let asked = asked(input);
+        // Formulas are written with `_`, metrics are often named with `-`.
+        let alike = |text: &&String| text.replace('-', "_") == name;
+        let name = asked.iter().find(alike).map_or(name, String::as_str);
         metrics
             .set(name, text)
             .map_err(|error| anyhow!("--metric: {error}"))?;
-        let asked = asked(input);
         if !asked.iter().any(|text| text.contains(name)) {
             let metrics: Vec<&str> = asked
                 .iter()
