@@ -33,10 +33,16 @@ pub(crate) fn put(root: &mut Map<String, Value>, path: &[&str], value: Value) {
 /// Annotations of the Rollout that its ReplicaSets carry too (API-40).
 pub(crate) fn copied_annotations(ctx: &Context<'_>) -> BTreeMap<String, String> {
     let annotations = ctx.rollout.metadata.annotations.iter().flatten();
-    annotations
+    let mut copied: BTreeMap<String, String> = annotations
         .filter(|(key, _)| !keys::NOT_COPIED.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+        .collect();
+    if ctx.spec().workload_ref.is_some()
+        && let Some(generation) = ctx.workload_generation()
+    {
+        copied.insert(keys::WORKLOAD_GENERATION.to_owned(), generation);
+    }
+    copied
 }
 
 /// Metadata by role: of the version that serves, and of the one on trial.

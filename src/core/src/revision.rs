@@ -302,33 +302,47 @@ pub(crate) fn sync(ctx: &Context<'_>, view: &mut View) -> bool {
     }
     let revision = set.revision().to_string();
     let name = set.name.clone();
-    if view.revision != revision {
-        let mut patch = Map::new();
-        // The annotation alone: anything else in the object is the user's (SE-33).
-        metadata::put(
-            &mut patch,
-            &["metadata", "annotations", keys::REVISION],
-            json!(revision),
-        );
-        if ctx.spec().workload_ref.is_none() && ctx.annotation(keys::WORKLOAD_GENERATION).is_some()
-        {
-            let path = ["metadata", "annotations", keys::WORKLOAD_GENERATION];
-            metadata::put(&mut patch, &path, Value::Null);
-        }
-        let patch = Value::Object(patch);
-        let event = Event::normal(
-            "RolloutUpdated",
-            format!("Rollout updated to revision {revision}"),
-        );
-        view.act_telling(Action::PatchRollout { patch }, event);
-        view.revision = revision;
-    }
+    annotate(ctx, view, revision);
     let spoken = conditions::get(&view.status.conditions, conditions::kind::PROGRESSING).is_some();
     if !spoken {
         let condition = conditions::replica_set_found(&name, ctx.now);
         conditions::set(&mut view.status.conditions, condition);
     }
     !spoken
+}
+
+/// Brings the annotations of the Rollout itself up to date: its revision, and the generation of the
+/// workload that its template comes from (CTL-144). They alone are written: anything else in the
+/// object is the user's (SE-33).
+fn annotate(ctx: &Context<'_>, view: &mut View, revision: String) {
+    let referenced = ctx.spec().workload_ref.is_some();
+    let generation = ctx.workload_generation().filter(|_| referenced);
+    let renumbered = view.revision != revision;
+    // What a reference left behind goes along with the next revision.
+    let regenerated = view.workload_generation != generation && (referenced || renumbered);
+    if !renumbered && !regenerated {
+        return;
+    }
+    let mut patch = Map::new();
+    let mut annotate = |key, value| {
+        metadata::put(&mut patch, &["metadata", "annotations", key], value);
+    };
+    if renumbered {
+        annotate(keys::REVISION, json!(revision));
+    }
+    if regenerated {
+        annotate(keys::WORKLOAD_GENERATION, json!(generation));
+        view.workload_generation = generation;
+    }
+    let action = Action::PatchRollout {
+        patch: Value::Object(patch),
+    };
+    if !renumbered {
+        return view.act(action);
+    }
+    let text = format!("Rollout updated to revision {revision}");
+    view.act_telling(action, Event::normal("RolloutUpdated", text));
+    view.revision = revision;
 }
 
 /// Whether going to the new ReplicaSet is going back to a recent one (CTL-94).

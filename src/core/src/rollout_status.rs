@@ -12,7 +12,6 @@ use crate::phase;
 use crate::revision;
 use crate::step::Step;
 use crate::workload;
-use sluice_crds::keys;
 
 /// Seconds between looks at a Rollout whose progress deadline is over.
 const STUCK_RETRY: i64 = 30;
@@ -122,10 +121,7 @@ fn persist(pass: &mut Pass<'_, '_>, aborted: Option<&str>) -> Flow {
     let ctx = pass.ctx;
     pass.next.observed_generation = ctx.generation().to_string();
     pass.next.workload_observed_generation = match ctx.spec().workload_ref {
-        Some(_) => ctx
-            .annotation(keys::WORKLOAD_GENERATION)
-            .unwrap_or_default()
-            .to_owned(),
+        Some(_) => ctx.workload_generation().unwrap_or_default(),
         None => String::new(),
     };
     let replicas_only = aborted.is_none() && pass.next.abort;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sluice_crds::rollout::{
     BlueGreenStrategy, CanaryStrategy, RolloutSpec, RolloutStatus, RolloutTrafficRouting,
 };
-use sluice_crds::{IntOrString, LabelSelector, RawPodTemplate, Rollout, Time};
+use sluice_crds::{IntOrString, LabelSelector, RawPodTemplate, Rollout, Time, keys};
 
 use crate::observed::{Observed, Workload};
 use crate::replicas::{Fences, StepSize, Threshold};
@@ -124,6 +124,19 @@ impl<'a> Context<'a> {
         self.replicas
             .saturating_sub(self.fences.unavailable)
             .max(least)
+    }
+
+    /// Annotation `workload-generation` as it has to be: the generation of the referenced workload,
+    /// where that is known (CTL-144).
+    pub(crate) fn workload_generation(&self) -> Option<String> {
+        let found = match &self.seen.workload {
+            Workload::Found(found) => found.generation,
+            Workload::NotReferenced | Workload::Unusable(_) => None,
+        };
+        found.map(|generation| generation.to_string()).or_else(|| {
+            self.annotation(keys::WORKLOAD_GENERATION)
+                .map(str::to_owned)
+        })
     }
 
     pub(crate) fn stamp(&self) -> Time {

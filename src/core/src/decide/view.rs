@@ -248,6 +248,8 @@ pub(crate) struct View {
     pub(crate) services: BTreeMap<String, ServiceView>,
     /// Annotation `revision` of the Rollout.
     pub(crate) revision: String,
+    /// Annotation `workload-generation` of the Rollout.
+    pub(crate) workload_generation: Option<String>,
     pub(crate) actions: Vec<Planned>,
     pub(crate) last_want: Option<Want>,
     pub(crate) events: Vec<Event>,
@@ -290,6 +292,7 @@ impl View {
                 .annotation(keys::REVISION)
                 .unwrap_or_default()
                 .to_owned(),
+            workload_generation: ctx.annotation(keys::WORKLOAD_GENERATION).map(str::to_owned),
             actions: Vec::new(),
             last_want: None,
             events: Vec::new(),

@@ -63,6 +63,12 @@ fn the_generation_of_the_workload_is_followed() {
     assert_eq!(world.now_status().workload_observed_generation, "1");
     assert_eq!(world.rollout.metadata.generation, Some(1));
     set_workload(&mut world, "web:v2", 2);
+    let plan = world.step();
+    let patches = plan
+        .actions
+        .iter()
+        .filter(|p| matches!(p.action, Action::PatchRollout { .. }));
+    assert_eq!(patches.count(), 1, "revision and generation in one write");
     world.settle();
     assert_eq!(annotation(&world), Some("2"));
     assert_eq!(world.now_status().workload_observed_generation, "2");
