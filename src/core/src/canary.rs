@@ -282,6 +282,12 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             pass.wait_for_pods(Some(index), message);
             break;
         }
+    // Pods for a share that it was given just now stay (INV-2).
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    let mut to = counts(None).max(counts(just_set).min(spec));
+    if routing::foreign(pass) {
+        to = pass.ctx.replicas.max(to); // it takes over from a superseded version (CTL-71, INV-15)
+    }
         let spec = set.spec;
         let to = if pass.ctx.basic() {
             // The stable Service may not have moved on yet (INV-1).

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 use sluice_crds::IntOrString;
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::{PingPongSpec, RollbackWindowSpec};
 
 use super::{deployed, istio};
 use crate::decide::decide;
 use crate::invariants::Trace;
 use crate::plan::{Action, Plan};
+use crate::replicas::{Fences, RsCount, basic};
 use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, analysis, at, pause, rollout, scale, weight};
+use crate::testing::{RolloutBuilder, analysis, at, pause, pause_for, rollout, scale, weight};
 use crate::traffic::Verification;
 
 /// Decides, checks every invariant, acts; pods follow.
@@ -345,4 +347,57 @@ fn traffic_stays_where_the_pods_are() {
         turn(&mut world, &mut trace);
     }
     assert!(world.line().contains("weight 76/24"), "{}", world.line());
+}
+
+/// INV-1, CTL-71: stable keeps the pods for the traffic that a superseded version gives back, in the
+/// very plan that gives it back, though the next step wants it to have none.
+#[test]
+fn stable_takes_over_from_a_superseded_version() {
+    let steps = [pause_for(7), weight(100), pause()];
+    let builder = dynamic(rollout("web").replicas(9).canary(steps));
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    world.after(8);
+    world.settle();
+    assert!(world.line().contains("weight 100/0"), "{}", world.line());
+    world.startup = 20;
+    world.set_image("web:v3");
+    let mut trace = Trace::default();
+    for _ in 0..60 {
+        turn(&mut world, &mut trace);
+        world.advance(1);
+        world.play();
+        let status = world.now_status();
+        let share = status.canary.weights.map_or(0, |on| on.stable.weight);
+        let stable = world.set_of(&status.stable_rs).unwrap();
+        let ready = stable.status.as_ref().unwrap().available_replicas;
+        assert!(ready * 100 >= share * 9, "{share}: {}", world.line());
+    }
+    assert!(world.line().contains("weight 100/0"), "{}", world.line());
+}
+
+/// INV-15, CTL-71: where no pod may be unavailable, stable grows until it can take over, whatever the
+/// first step leaves to it.
+#[test]
+fn a_superseded_version_does_not_hold_its_traffic_for_ever() {
+    let builder = dynamic(
+        rollout("web")
+            .replicas(5)
+            .canary([weight(66), weight(72), pause()]),
+    );
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    world.set_image("web:v3");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 2 pods 4/2"),
+        "{}",
+        world.line()
+    );
 }
