@@ -401,3 +401,63 @@ fn a_superseded_version_does_not_hold_its_traffic_for_ever() {
         world.line()
     );
 }
+
+/// INV-2, FLT-9: an abort takes the canary Service away from pods that answer only once stable can
+/// take what that Service gets.
+#[test]
+fn an_abort_waits_for_a_stable_version_that_had_shrunk() {
+    let mut world = deployed(dynamic(
+        rollout("web").replicas(9).canary([weight(92), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 1 pods 9/1"),
+        "{}",
+        world.line()
+    );
+    world.startup = 60;
+    world.edit(|r| {
+        let canary = r.spec.strategy.canary.as_mut().unwrap();
+        canary.dynamic_stable_scale = false;
+    });
+    world.abort();
+    let moved = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|a| matches!(a, Action::PatchService { name, .. } if name == "web-canary"))
+    };
+    let mut trace = Trace::default();
+    for _ in 0..4 {
+        assert!(!moved(&turn(&mut world, &mut trace)), "{}", world.line());
+    }
+    world.after(61);
+    world.settle();
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+}
+
+/// INV-1: an abort while neither version has a pod asks the router for nothing.
+#[test]
+fn traffic_stays_put_while_nobody_has_a_pod() {
+    let steps = [weight(78), weight(94), pause()];
+    let builder = istio(rollout("web").replicas(8).canary(steps));
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.dynamic_stable_scale = true;
+        canary.max_unavailable = Some(IntOrString::Int(4));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.line().contains("weight 94/6"), "{}", world.line());
+    let images = ["web:v1", "web:v2"].map(str::to_owned);
+    world.broken.extend(images);
+    world.play();
+    world.abort();
+    let mut trace = Trace::default();
+    for _ in 0..4 {
+        turn(&mut world, &mut trace);
+    }
+    world.broken.clear();
+    for _ in 0..12 {
+        turn(&mut world, &mut trace);
+    }
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+}
