@@ -461,3 +461,24 @@ fn traffic_stays_put_while_nobody_has_a_pod() {
     }
     assert!(world.line().contains("weight 0/100"), "{}", world.line());
 }
+
+/// INV-2, CTL-126: while nobody knows which version serves, a restart takes no pods.
+#[test]
+fn a_restart_waits_for_the_split_to_be_confirmed() {
+    let builder = istio(rollout("web").replicas(4).canary([weight(50), pause()]));
+    let mut world = deployed(builder);
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.advance(100);
+    world.edit(|r| r.spec.restart_at = Some(at(50).into()));
+    let evicts = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|action| matches!(action, Action::EvictPod { .. }))
+    };
+    for _ in 0..3 {
+        assert!(!evicts(&world.step()));
+    }
+    world.verification = Verification::Verified;
+    assert!(evicts(&world.step()));
+}
