@@ -482,3 +482,26 @@ fn a_restart_waits_for_the_split_to_be_confirmed() {
     world.verification = Verification::Verified;
     assert!(evicts(&world.step()));
 }
+
+/// INV-2, INV-3: the canary Service leaves a superseded version only once a router that can tell
+/// confirms that its traffic is gone.
+#[test]
+fn a_service_stays_with_the_traffic_of_a_superseded_version() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(5).canary([weight(60), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.set_image("web:v3");
+    let moved = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|a| matches!(a, Action::PatchService { name, .. } if name == "web-canary"))
+    };
+    let mut trace = Trace::default();
+    for _ in 0..6 {
+        assert!(!moved(&turn(&mut world, &mut trace)), "{}", world.line());
+    }
+    world.verification = Verification::Verified;
+    assert!(moved(&turn(&mut world, &mut trace)), "{}", world.line());
+}
