@@ -258,7 +258,7 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         .view
         .sets
         .iter()
-        .map(|set| i64::from(set.available))
+        .map(|set| i64::from(set.available.min(set.spec))) // the rest is going already (INV-4)
         .sum();
     let floor = if pass.ctx.basic() {
         pass.ctx

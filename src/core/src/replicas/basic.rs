@@ -174,7 +174,8 @@ fn fit(
     let Some(keep) = keep else {
         return (drain_to, keep_to);
     };
-    let available = i64::from(keep.available);
+    // Pods beyond the size are going already, and are no reason to grow again (INV-5).
+    let available = i64::from(keep.available.min(keep.spec));
     let mut kept = keep_to - (drain_to + keep_to - sizes.ceiling()).max(0);
     let have = i64::from(drain.available).min(drain_to) + available.min(kept);
     kept += (available - kept).max(0).min((sizes.floor() - have).max(0));

@@ -505,3 +505,21 @@ fn a_service_stays_with_the_traffic_of_a_superseded_version() {
     world.verification = Verification::Verified;
     assert!(moved(&turn(&mut world, &mut trace)), "{}", world.line());
 }
+
+/// INV-5: pods of stable that are going already are no reason to ask for them again.
+#[test]
+fn pods_that_are_going_are_not_asked_for_again() {
+    let sizes = basic::Sizes {
+        replicas: 7,
+        weight: 0,
+        fences: Fences {
+            surge: 2,
+            unavailable: 1,
+        },
+        new: Some(RsCount::new(6, 0)),
+        stable: Some(RsCount::new(3, 4)),
+        others: &[],
+        held: 0,
+    };
+    assert_eq!(basic::next(&sizes).stable, 3);
+}
