@@ -82,9 +82,25 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
         } else {
             crate::units::share_up(set.spec, replicas, before)
         };
-        let to = to.min(room);
-        room = room.saturating_sub(to);
+        // In a router's split the shares are looked after elsewhere.
+        let needed = if pass.ctx.basic() {
+            set.available.min(set.spec)
+        } else {
+            0
+        };
+        wanted.push(Held { index, to, needed });
+    }
+    if pass.ctx.basic() {
+        let rest = pass.other_counts();
+        let rest: i32 = rest.iter().map(|rs| rs.available.min(rs.spec)).sum();
+        let floor = replicas.saturating_sub(pass.ctx.fences.unavailable);
+        keep_serving(&mut wanted, floor.saturating_sub(rest), room);
+    }
+    for Held { index, to, needed } in wanted {
+        let to = to.min(room.max(needed));
+        room = room.saturating_sub(to).max(0);
         pass.resize(index, to);
+    let mut wanted = Vec::new();
     }
 }
 
@@ -105,6 +121,39 @@ fn reset(pass: &mut Pass<'_, '_>) {
     pass.pauses.clear();
     pass.forget_abort = true;
     let count = pass.ctx.step_count();
+/// A size of a held canary.
+struct Held {
+    index: usize,
+    to: i32,
+    /// Available pods that stay.
+    needed: i32,
+}
+
+/// Available pods stay as far as `floor` needs them; where all is more than `room`, others go first
+/// (INV-4, INV-5).
+fn keep_serving(wanted: &mut [Held], floor: i32, room: i32) {
+    let left: i32 = wanted.iter().map(|held| held.to.min(held.needed)).sum();
+    let mut lacking = floor.saturating_sub(left);
+    let mut floor = floor;
+    for held in wanted.iter_mut() {
+        let back = held.needed.saturating_sub(held.to).min(lacking).max(0);
+        held.to += back;
+        lacking -= back;
+        held.needed = held.needed.min(held.to).min(floor).max(0);
+        floor -= held.needed;
+    }
+    let all = wanted
+        .iter()
+        .map(|held| held.to)
+        .fold(0, i32::saturating_add);
+    let mut over = all.saturating_sub(room);
+    for held in wanted.iter_mut() {
+        let less = held.to.saturating_sub(held.needed).min(over).max(0);
+        held.to -= less;
+        over -= less;
+    }
+}
+
     let next = &mut pass.next;
     next.restarted_at = pass.ctx.spec().restart_at;
     next.promote_full = false;

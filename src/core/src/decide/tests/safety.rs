@@ -506,6 +506,40 @@ fn a_service_stays_with_the_traffic_of_a_superseded_version() {
     assert!(moved(&turn(&mut world, &mut trace)), "{}", world.line());
 }
 
+/// INV-4, SE-15: held and scaled down, a canary without available pods gives way, not the pods that
+/// serve.
+#[test]
+fn held_versions_keep_the_pods_that_serve() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(10)
+            .canary([weight(79), pause()])
+            .strategy(|canary| {
+                canary.max_surge = Some(IntOrString::Int(0));
+                canary.max_unavailable = Some(IntOrString::Int(1));
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 1 pods 8/2"),
+        "{}",
+        world.line()
+    );
+    world.broken.insert("web:v2".to_owned());
+    world.play();
+    world.edit(|r| r.spec.paused = true);
+    world.settle();
+    let mut trace = Trace::default();
+    for replicas in [7, 4] {
+        world.edit(|r| r.spec.replicas = Some(replicas));
+        turn(&mut world, &mut trace);
+        turn(&mut world, &mut trace);
+        let ready = world.pods.values().filter(|pod| pod.available).count();
+        assert_eq!(ready, 2, "{}", world.line());
+    }
+}
+
 /// INV-5: pods of stable that are going already are no reason to ask for them again.
 #[test]
 fn pods_that_are_going_are_not_asked_for_again() {
