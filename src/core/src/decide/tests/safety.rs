@@ -540,6 +540,30 @@ fn held_versions_keep_the_pods_that_serve() {
     }
 }
 
+/// INV-10: with the ceiling reached and no old version to spare, an aborted canary without available
+/// pods makes room for stable.
+#[test]
+fn an_abort_is_not_held_up_by_old_versions() {
+    let sizes = |new, stable, others| basic::Sizes {
+        replicas: 10,
+        weight: 0,
+        fences: Fences {
+            surge: 3,
+            unavailable: 2,
+        },
+        new: Some(new),
+        stable: Some(stable),
+        others,
+        held: 0,
+    };
+    let old = [RsCount::new(3, 3)];
+    let next = basic::next(&sizes(RsCount::new(5, 0), RsCount::new(5, 5), &old));
+    assert_eq!((next.canary, next.stable), (0, 5));
+    // With something to spare, old versions go first.
+    let next = basic::next(&sizes(RsCount::new(5, 1), RsCount::new(5, 5), &old));
+    assert_eq!((next.canary, next.stable), (5, 5));
+}
+
 /// INV-5: pods of stable that are going already are no reason to ask for them again.
 #[test]
 fn pods_that_are_going_are_not_asked_for_again() {
