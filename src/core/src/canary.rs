@@ -289,8 +289,16 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
     let mut resized = false;
     for &index in &others {
         let Some(set) = pass.set(index) else { continue };
-        if services::referenced(pass.ctx, pass.view, set) || set.deadline() != Deadline::None {
-            continue; // what serves, or is kept for its delay, is not cleaned up (SE-23)
+        if services::referenced(pass.ctx, pass.view, set) {
+            continue; // what serves is not cleaned up
+        }
+        if let Deadline::At(at) = set.deadline()
+            && pass.now() < at
+        {
+            if set.available < set.spec {
+                pass.view.wake_at(at);
+            }
+            continue; // nor what is kept for its delay (SE-23)
         }
         if set.available > set.spec {
             let (object, spec) = (set.reason_object(), set.spec);

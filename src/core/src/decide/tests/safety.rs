@@ -581,3 +581,16 @@ fn pods_that_are_going_are_not_asked_for_again() {
     };
     assert_eq!(basic::next(&sizes).stable, 3);
 }
+
+/// INV-3, CTL-43: an old version whose pods died during its delay goes when that is over.
+#[test]
+fn an_old_version_without_pods_goes_after_its_delay() {
+    let mut world = deployed(istio(rollout("web").replicas(2).canary([])));
+    world.set_image("web:v2");
+    world.settle();
+    world.broken.insert("web:v1".to_owned());
+    world.after(1);
+    world.after(60);
+    world.settle();
+    assert!(world.line().contains("pods 2/0 "), "{}", world.line());
+}
