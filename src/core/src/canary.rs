@@ -1,5 +1,7 @@
 //! The canary strategy: order of a pass (CTL-11), sizes (CTL-42..46, CTL-60), status (CTL-93..96).
 
+use sluice_crds::rollout::PauseReason;
+
 use crate::decide::pass::{Flow, Pass};
 use crate::decide::view::{Deadline, Set};
 use crate::event::Event;
@@ -16,6 +18,12 @@ use crate::{
 pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     if changed(pass) {
         reset(pass);
+        return status::finish(pass);
+    }
+    if pause::left_over(pass) {
+        pass.pauses.remove(PauseReason::CanaryPauseStep);
+        status::base(pass);
+        keep_children(pass);
         return status::finish(pass);
     }
     if restart::reconcile(pass) {
@@ -43,6 +51,15 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     conclude(pass)
 }
 
+/// What this pass did not look at stays as it was recorded.
+fn keep_children(pass: &mut Pass<'_, '_>) {
+    let read = pass.read().canary.clone();
+    pass.next.canary.current_step_analysis_run_status = read.current_step_analysis_run_status;
+    pass.next.canary.current_background_analysis_run_status =
+        read.current_background_analysis_run_status;
+    pass.next.canary.current_experiment = read.current_experiment;
+}
+
 /// A scaling event: `spec.replicas` changed, so sizes follow and nothing else happens (CTL-10).
 pub(crate) fn scale(pass: &mut Pass<'_, '_>) -> Flow {
     if pass.halted() && !pass.aborted() {
@@ -68,6 +85,7 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
     } else {
         room = i32::MAX;
     }
+    let mut wanted = Vec::new();
     for index in [new.filter(|new| Some(*new) != stable), stable]
         .into_iter()
         .flatten()
@@ -100,27 +118,9 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
         let to = to.min(room.max(needed));
         room = room.saturating_sub(to).max(0);
         pass.resize(index, to);
-    let mut wanted = Vec::new();
     }
 }
 
-/// Template or steps are not those that status is about (CTL-91).
-pub(crate) fn changed(pass: &Pass<'_, '_>) -> bool {
-    let read = pass.read();
-    let steps = pass.ctx.canary().map_or(&[][..], |canary| &canary.steps);
-    let same_steps = read.current_step_hash == pass.ctx.hashes.steps()
-        || (!read.current_step_hash.is_empty()
-            && sluice_crds::hash::is_step_hash(&read.current_step_hash, steps));
-    !same_steps || (!read.current_pod_hash.is_empty() && read.current_pod_hash != pass.new_hash())
-}
-
-/// Starts over: nothing of the previous update is left (CTL-91).
-fn reset(pass: &mut Pass<'_, '_>) {
-    let was_promoted = pass.promoted();
-    status::base(pass);
-    pass.pauses.clear();
-    pass.forget_abort = true;
-    let count = pass.ctx.step_count();
 /// A size of a held canary.
 struct Held {
     index: usize,
@@ -154,6 +154,23 @@ fn keep_serving(wanted: &mut [Held], floor: i32, room: i32) {
     }
 }
 
+/// Template or steps are not those that status is about (CTL-91).
+pub(crate) fn changed(pass: &Pass<'_, '_>) -> bool {
+    let read = pass.read();
+    let steps = pass.ctx.canary().map_or(&[][..], |canary| &canary.steps);
+    let same_steps = read.current_step_hash == pass.ctx.hashes.steps()
+        || (!read.current_step_hash.is_empty()
+            && sluice_crds::hash::is_step_hash(&read.current_step_hash, steps));
+    !same_steps || (!read.current_pod_hash.is_empty() && read.current_pod_hash != pass.new_hash())
+}
+
+/// Starts over: nothing of the previous update is left (CTL-91).
+fn reset(pass: &mut Pass<'_, '_>) {
+    let was_promoted = pass.promoted();
+    status::base(pass);
+    pass.pauses.clear();
+    pass.forget_abort = true;
+    let count = pass.ctx.step_count();
     let next = &mut pass.next;
     next.restarted_at = pass.ctx.spec().restart_at;
     next.promote_full = false;
@@ -263,8 +280,14 @@ fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
     if pass.ctx.basic() {
         return basic_counts(pass).stable;
     }
-    let to = routed::counts(&pass.routed(routing::proven(pass, None))).stable;
+    let counts = |also| routed::counts(&pass.routed(routing::proven(pass, also))).stable;
     let spec = pass.set(index).map_or(0, |set| set.spec);
+    // Pods for a share that it was given just now stay (INV-2).
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    let mut to = counts(None).max(counts(just_set).min(spec));
+    if routing::foreign(pass) {
+        to = pass.ctx.replicas.max(to); // it takes over from a superseded version (CTL-71, INV-15)
+    }
     // With a share that nobody confirmed, what serves does not shrink (INV-3).
     if pass.ctx.dynamic() && (routing::in_doubt(pass) || pass.unproven) {
         to.max(spec)
@@ -339,12 +362,6 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             pass.wait_for_pods(Some(index), message);
             break;
         }
-    // Pods for a share that it was given just now stay (INV-2).
-    let just_set = crate::decide::pass::recorded(&pass.next);
-    let mut to = counts(None).max(counts(just_set).min(spec));
-    if routing::foreign(pass) {
-        to = pass.ctx.replicas.max(to); // it takes over from a superseded version (CTL-71, INV-15)
-    }
         let spec = set.spec;
         let to = if pass.ctx.basic() {
             // The stable Service may not have moved on yet (INV-1).
@@ -519,8 +536,7 @@ fn complete_step(pass: &mut Pass<'_, '_>) {
     let total = pass.ctx.step_count();
     pass.next.current_step_index = Some(position);
     pass.next.canary.current_step_analysis_run_status = None;
-    pass.pauses
-        .remove(sluice_crds::rollout::PauseReason::CanaryPauseStep);
+    pass.pauses.remove(PauseReason::CanaryPauseStep);
     pass.view.tell(Event::normal(
         "RolloutStepCompleted",
         format!("Rollout step {position}/{total} completed ({written})"),

@@ -594,3 +594,16 @@ fn an_old_version_without_pods_goes_after_its_delay() {
     world.settle();
     assert!(world.line().contains("pods 2/0 "), "{}", world.line());
 }
+
+/// INV-15, CTL-90: a pause that the user skipped does not hold the step after it.
+#[test]
+fn a_skipped_pause_does_not_hold_the_next_step() {
+    let steps = [weight(50), pause(), analysis("errors"), pause()];
+    let mut world = deployed(rollout("web").replicas(2).canary(steps));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.line().starts_with("step 1 "), "{}", world.line());
+    world.status(|status| status.current_step_index = Some(2));
+    world.settle();
+    assert_eq!(world.runs.len(), 1, "{}", world.line());
+}
