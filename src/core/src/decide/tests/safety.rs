@@ -607,3 +607,41 @@ fn a_skipped_pause_does_not_hold_the_next_step() {
     world.settle();
     assert_eq!(world.runs.len(), 1, "{}", world.line());
 }
+
+/// INV-15, ANA-40: after a retry the new attempt is measured anew, however late its analysis begins.
+#[test]
+fn a_retry_is_not_failed_by_the_last_attempt() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(2)
+            .blue_green("active", "")
+            .with(|r| {
+                let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+                spec.auto_promotion_enabled = Some(false);
+                let wanted = json!({ "templates": [{ "templateName": "errors" }] });
+                spec.post_promotion_analysis = Some(serde_json::from_value(wanted).unwrap());
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    let first = world.runs.keys().next().unwrap().clone();
+    world.end_run(&first, AnalysisPhase::Failed, "");
+    world.settle();
+    assert!(world.now_status().abort, "{}", world.line());
+    world.retry();
+    world.settle();
+    world.promote();
+    world.settle();
+    assert!(!world.now_status().abort, "{}", world.line());
+    let second = world
+        .runs
+        .keys()
+        .find(|name| **name != first)
+        .unwrap()
+        .clone();
+    world.end_run(&second, AnalysisPhase::Successful, "");
+    world.settle();
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
+}
