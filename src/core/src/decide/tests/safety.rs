@@ -506,6 +506,21 @@ fn a_service_stays_with_the_traffic_of_a_superseded_version() {
     assert!(moved(&turn(&mut world, &mut trace)), "{}", world.line());
 }
 
+/// INV-3: a process that has asked the router for nothing yet trusts no doubt away.
+#[test]
+fn doubt_outlives_the_process() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(2).canary([weight(50), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.verification = Verification::NotVerified;
+    world.settle();
+    let status = world.now_status();
+    let weights = status.canary.weights.as_ref();
+    assert_eq!(Verification::unasked(weights), Verification::NotVerified);
+    assert_eq!(Verification::unasked(None), Verification::NotSupported);
+}
+
 /// INV-4, SE-15: held and scaled down, a canary without available pods gives way, not the pods that
 /// serve.
 #[test]
