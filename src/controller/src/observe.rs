@@ -216,7 +216,14 @@ async fn verify(ctx: &Ctx, rollout: &Rollout, want: Option<&Want>, routes: &Foun
         Some(verify) if !routers.is_empty() => verify(rollout, want),
         _ => Verification::NotSupported,
     };
-    let Some(want) = want else { return worst };
+    let Some(want) = want else {
+        let recorded = rollout.status.as_ref();
+        let recorded = recorded.and_then(|status| status.canary.weights.as_ref());
+        return match worst {
+            Verification::NotSupported => Verification::unasked(recorded),
+            known => known,
+        };
+    };
     for router in routers {
         let answer = router.verify(want, routes).await;
         let rank = |answer: &Verification| match answer {

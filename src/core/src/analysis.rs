@@ -348,6 +348,12 @@ fn promotion_run(pass: &mut Pass<'_, '_>, kind: Kind) -> (Option<Current>, bool)
         }
     };
     if wrong_moment || new.is_empty() {
+        let read = pass.read();
+        if read.aborted_at.is_some() && read.stable_rs != new {
+            // A retry begins: what was measured before proves nothing about it, and must not fail it
+            // once its moment comes (INV-9, INV-15).
+            return (None, true);
+        }
         return (kept(pass, kind, run), true);
     }
     if pass.paused_for(&PauseReason::InconclusiveAnalysisRun) {

@@ -1,5 +1,7 @@
 //! The canary strategy: order of a pass (CTL-11), sizes (CTL-42..46, CTL-60), status (CTL-93..96).
 
+use sluice_crds::rollout::PauseReason;
+
 use crate::decide::pass::{Flow, Pass};
 use crate::decide::view::{Deadline, Set};
 use crate::event::Event;
@@ -16,6 +18,12 @@ use crate::{
 pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     if changed(pass) {
         reset(pass);
+        return status::finish(pass);
+    }
+    if pause::left_over(pass) {
+        pass.pauses.remove(PauseReason::CanaryPauseStep);
+        status::base(pass);
+        keep_children(pass);
         return status::finish(pass);
     }
     if restart::reconcile(pass) {
@@ -43,6 +51,15 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     conclude(pass)
 }
 
+/// What this pass did not look at stays as it was recorded.
+fn keep_children(pass: &mut Pass<'_, '_>) {
+    let read = pass.read().canary.clone();
+    pass.next.canary.current_step_analysis_run_status = read.current_step_analysis_run_status;
+    pass.next.canary.current_background_analysis_run_status =
+        read.current_background_analysis_run_status;
+    pass.next.canary.current_experiment = read.current_experiment;
+}
+
 /// A scaling event: `spec.replicas` changed, so sizes follow and nothing else happens (CTL-10).
 pub(crate) fn scale(pass: &mut Pass<'_, '_>) -> Flow {
     if pass.halted() && !pass.aborted() {
@@ -68,6 +85,7 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
     } else {
         room = i32::MAX;
     }
+    let mut wanted = Vec::new();
     for index in [new.filter(|new| Some(*new) != stable), stable]
         .into_iter()
         .flatten()
@@ -82,9 +100,57 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
         } else {
             crate::units::share_up(set.spec, replicas, before)
         };
-        let to = to.min(room);
-        room = room.saturating_sub(to);
+        // In a router's split the shares are looked after elsewhere.
+        let needed = if pass.ctx.basic() {
+            set.available.min(set.spec)
+        } else {
+            0
+        };
+        wanted.push(Held { index, to, needed });
+    }
+    if pass.ctx.basic() {
+        let rest = pass.other_counts();
+        let rest: i32 = rest.iter().map(|rs| rs.available.min(rs.spec)).sum();
+        let floor = replicas.saturating_sub(pass.ctx.fences.unavailable);
+        keep_serving(&mut wanted, floor.saturating_sub(rest), room);
+    }
+    for Held { index, to, needed } in wanted {
+        let to = to.min(room.max(needed));
+        room = room.saturating_sub(to).max(0);
         pass.resize(index, to);
+    }
+}
+
+/// A size of a held canary.
+struct Held {
+    index: usize,
+    to: i32,
+    /// Available pods that stay.
+    needed: i32,
+}
+
+/// Available pods stay as far as `floor` needs them; where all is more than `room`, others go first
+/// (INV-4, INV-5).
+fn keep_serving(wanted: &mut [Held], floor: i32, room: i32) {
+    let left: i32 = wanted.iter().map(|held| held.to.min(held.needed)).sum();
+    let mut lacking = floor.saturating_sub(left);
+    let mut floor = floor;
+    for held in wanted.iter_mut() {
+        let back = held.needed.saturating_sub(held.to).min(lacking).max(0);
+        held.to += back;
+        lacking -= back;
+        held.needed = held.needed.min(held.to).min(floor).max(0);
+        floor -= held.needed;
+    }
+    let all = wanted
+        .iter()
+        .map(|held| held.to)
+        .fold(0, i32::saturating_add);
+    let mut over = all.saturating_sub(room);
+    for held in wanted.iter_mut() {
+        let less = held.to.saturating_sub(held.needed).min(over).max(0);
+        held.to -= less;
+        over -= less;
     }
 }
 
@@ -214,8 +280,14 @@ fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
     if pass.ctx.basic() {
         return basic_counts(pass).stable;
     }
-    let to = routed::counts(&pass.routed(routing::proven(pass, None))).stable;
+    let counts = |also| routed::counts(&pass.routed(routing::proven(pass, also))).stable;
     let spec = pass.set(index).map_or(0, |set| set.spec);
+    // Pods for a share that it was given just now stay (INV-2).
+    let just_set = crate::decide::pass::recorded(&pass.next);
+    let mut to = counts(None).max(counts(just_set).min(spec));
+    if routing::foreign(pass) {
+        to = pass.ctx.replicas.max(to); // it takes over from a superseded version (CTL-71, INV-15)
+    }
     // With a share that nobody confirmed, what serves does not shrink (INV-3).
     if pass.ctx.dynamic() && (routing::in_doubt(pass) || pass.unproven) {
         to.max(spec)
@@ -240,8 +312,16 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
     let mut resized = false;
     for &index in &others {
         let Some(set) = pass.set(index) else { continue };
-        if services::referenced(pass.ctx, pass.view, set) || set.deadline() != Deadline::None {
-            continue; // what serves, or is kept for its delay, is not cleaned up (SE-23)
+        if services::referenced(pass.ctx, pass.view, set) {
+            continue; // what serves is not cleaned up
+        }
+        if let Deadline::At(at) = set.deadline()
+            && pass.now() < at
+        {
+            if set.available < set.spec {
+                pass.view.wake_at(at);
+            }
+            continue; // nor what is kept for its delay (SE-23)
         }
         if set.available > set.spec {
             let (object, spec) = (set.reason_object(), set.spec);
@@ -258,7 +338,7 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         .view
         .sets
         .iter()
-        .map(|set| i64::from(set.available))
+        .map(|set| i64::from(set.available.min(set.spec))) // the rest is going already (INV-4)
         .sum();
     let floor = if pass.ctx.basic() {
         pass.ctx
@@ -456,8 +536,7 @@ fn complete_step(pass: &mut Pass<'_, '_>) {
     let total = pass.ctx.step_count();
     pass.next.current_step_index = Some(position);
     pass.next.canary.current_step_analysis_run_status = None;
-    pass.pauses
-        .remove(sluice_crds::rollout::PauseReason::CanaryPauseStep);
+    pass.pauses.remove(PauseReason::CanaryPauseStep);
     pass.view.tell(Event::normal(
         "RolloutStepCompleted",
         format!("Rollout step {position}/{total} completed ({written})"),

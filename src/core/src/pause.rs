@@ -116,6 +116,18 @@ pub(crate) fn step(pass: &mut Pass<'_, '_>) -> bool {
     true
 }
 
+/// Whether the pause of a step outlived it: a user skipped the step, and the next one is no pause.
+/// Taken for that step's own it would hold it for ever (INV-15).
+pub(crate) fn left_over(pass: &Pass<'_, '_>) -> bool {
+    let read = pass.read();
+    let at = pass.ctx.step_at(read.current_step_index);
+    since(read, &PauseReason::CanaryPauseStep).is_some()
+        && !pass.aborted()
+        && !pass.promoted()
+        && !read.promote_full
+        && at.is_some_and(|step| !matches!(step, Step::Pause(_)))
+}
+
 /// Whether the current pause step is over (CTL-90).
 pub(crate) fn step_over(pass: &Pass<'_, '_>, hold: Hold) -> bool {
     let read = pass.read();

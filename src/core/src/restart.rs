@@ -83,6 +83,17 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
         return false;
     }
     let left = old.len();
+    if split_in_doubt(pass) {
+        // Whoever serves now may not be who is on record: nobody has pods to spare (INV-2).
+        let why = Why::new(
+            Reason::TrafficUnconfirmed,
+            pass.ctx.me(),
+            format!("{left} pods are restarted once the traffic split is confirmed"),
+        );
+        let again = pass.in_seconds(POLL);
+        pass.wait(why.since(at.timestamp()).again(again));
+        return false;
+    }
     let mut evicted = false;
     let mut spared = last_pods(pass, &ours);
     for (name, owner) in old {
@@ -106,6 +117,12 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) -> bool {
     let why = Why::new(Reason::Restarting, pass.ctx.me(), message).since(at.timestamp());
     pass.wait(why.again(again));
     evicted
+}
+
+/// Whether traffic may be on either of several versions.
+fn split_in_doubt(pass: &Pass<'_, '_>) -> bool {
+    let versions = pass.view.sets.iter().filter(|set| set.available > 0);
+    versions.count() > 1 && crate::routing::in_doubt(pass)
 }
 
 /// Pods that each ReplicaSet with a share of the traffic can spare, by UID: all available ones but

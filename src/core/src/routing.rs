@@ -79,7 +79,7 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         }
     }
     if pass.aborted() && !pass.promoted() && (!pass.ctx.dynamic() || desired.weight == 0) {
-        canary_service_to_stable(pass);
+        canary_service_to_stable(pass, gate);
     }
     if matches!(gate, Gate::Shut) {
         shut(pass, desired);
@@ -238,6 +238,10 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
     if grows && !desired.going_back && stable.available == 0 {
         return Gate::Shut;
     }
+    let from = canary_behind(pass);
+    if desired.going_back && ctx.replicas > 0 && stable.available == 0 && from == 0 {
+        return Gate::Shut; // nobody has a pod: nothing is asked for anew (INV-1)
+    }
     if routed::gate_open(
         Some(stable),
         ctx.replicas,
@@ -250,7 +254,6 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
     if !desired.going_back {
         return Gate::Shut;
     }
-    let from = canary_behind(pass);
     if stable.available > 0 && from == 0 {
         return Gate::Open;
     }
@@ -316,7 +319,7 @@ fn has_managed_routes(pass: &Pass<'_, '_>) -> bool {
 
 /// The canary Service of an aborted update goes back to stable, fully ready or not: stable is what
 /// there is (TRF-5 c). Ping and pong never swap back (CTL-70).
-fn canary_service_to_stable(pass: &mut Pass<'_, '_>) {
+fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     let Some(canary) = pass
         .ctx
         .canary()
@@ -324,15 +327,12 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>) {
     else {
         return;
     };
-    let Some((hash, available)) = pass
-        .stable_set()
-        .map(|set| (set.hash.clone(), set.available))
-    else {
+    let Some(hash) = pass.stable_set().map(|set| set.hash.clone()) else {
         return;
     };
-    // Not away from pods that answer to none (FLT-9).
-    if available == 0 && pass.recorded().is_some_and(|on| on.canary > 0) && canary_behind(pass) > 0
-    {
+    // Not away from pods that answer, to more traffic than stable can take (FLT-9, INV-2).
+    let serves = pass.recorded().is_some_and(|on| on.canary > 0) && canary_behind(pass) > 0;
+    if serves && gate != Gate::Open {
         return;
     }
     services::point(pass, &canary.canary_service, &hash);

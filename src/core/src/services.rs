@@ -175,17 +175,39 @@ pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
     };
     let proven = nothing(&pass.ctx.persisted) && !crate::routing::in_doubt(pass);
     let never = pass.read().canary.weights.is_none();
-    if available > 0 || (drained && proven) || never {
+    if (available > 0 && !may_carry(pass, service, &hash)) || (drained && proven) || never {
         return point(pass, service, &hash);
     }
     let selected = pass.view.services.get(service);
     if selected.is_some_and(|service| service.pod_hash() != hash) {
-        pass.wait(Why::new(
-            Reason::TrafficUnconfirmed,
-            format!("Service/{service}"),
-            "goes on to the new version once its traffic is certainly gone",
-        ));
+        wait_for_drain(pass, service);
     }
+}
+
+/// Whether the Service of the canary may still carry traffic of another version than `hash`: by the
+/// status as persisted, or because no router confirmed what was asked for last (INV-1, INV-2).
+fn may_carry(pass: &Pass<'_, '_>, service: &str, hash: &str) -> bool {
+    let selected = pass.view.services.get(service);
+    let Some(selected) = selected.map(|service| service.pod_hash().to_owned()) else {
+        return false;
+    };
+    let stable = pass.stable_set().map(|set| &set.hash);
+    if selected == hash || selected.is_empty() || pass.ctx.routing().is_none() {
+        return false;
+    }
+    let weights = pass.ctx.persisted.canary.weights.as_ref();
+    let on_record =
+        weights.is_some_and(|on| on.canary.weight > 0 && on.canary.pod_template_hash == selected);
+    // Away from stable it may go all the same: its members may be what the data plane lacks (FLT-10).
+    on_record || (stable != Some(&selected) && crate::routing::in_doubt(pass))
+}
+
+fn wait_for_drain(pass: &mut Pass<'_, '_>, service: &str) {
+    pass.wait(Why::new(
+        Reason::TrafficUnconfirmed,
+        format!("Service/{service}"),
+        "goes on to the new version once its traffic is certainly gone",
+    ));
 }
 
 /// Pass (g) of a canary: the stable and the canary Service. `ready`:
@@ -231,6 +253,10 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
         return; // not while it takes traffic for another version (CTL-71)
     }
     let new = pass.view.new;
+    let hash = pass.new_set().map(|set| set.hash.clone());
+    if !pass.promoted() && hash.is_some_and(|hash| may_carry(pass, &canary.canary_service, &hash)) {
+        return wait_for_drain(pass, &canary.canary_service);
+    }
     point_when_available(pass, &canary.canary_service, new);
 }
 

@@ -89,3 +89,15 @@ pub enum Verification {
     /// Asking failed.
     Failed(String),
 }
+
+impl Verification {
+    /// What is known before this process has asked a router for anything: doubt that was recorded by
+    /// its predecessor remains (INV-3).
+    #[must_use]
+    pub fn unasked(recorded: Option<&TrafficWeights>) -> Self {
+        match recorded.and_then(|weights| weights.verified) {
+            Some(false) => Self::NotVerified,
+            Some(true) | None => Self::NotSupported,
+        }
+    }
+}

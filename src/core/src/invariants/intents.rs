@@ -5,7 +5,7 @@ use sluice_crds::rollout::{CanaryStep, RolloutPhase};
 use sluice_crds::{AnalysisRun, Experiment, keys};
 
 use super::Findings;
-use super::facts::Facts;
+use super::facts::{Facts, Set};
 use crate::plan::Action;
 use crate::why::Reason;
 
@@ -111,8 +111,8 @@ pub(super) fn promotion_needs_proof(facts: &Facts<'_>, found: &mut Findings) {
     let asked = asked.is_some_and(|analysis| !analysis.templates.is_empty());
     // A version that was up and serving a moment ago comes back without being measured (CTL-94).
     let returns = facts.set(&facts.next.stable_rs).is_some_and(|set| {
-        let revision = set.object.annotation(keys::REVISION_HISTORY);
-        revision.is_some_and(|history| !history.is_empty())
+        let history = set.object.annotation(keys::REVISION_HISTORY);
+        history.is_some_and(|history| !history.is_empty()) || comes_back(facts, set)
     });
     if promotes && asked && !returns && !succeeded(keys::ROLLOUT_TYPE_POST_PROMOTION) {
         found.add(
@@ -121,6 +121,17 @@ pub(super) fn promotion_needs_proof(facts: &Facts<'_>, found: &mut Findings) {
             "becomes stable without a successful analysis",
         );
     }
+}
+
+/// Whether a version with pods was there before the one that is stable: its new revision is written
+/// by the same plan.
+fn comes_back(facts: &Facts<'_>, set: &Set<'_>) -> bool {
+    let revision = |set: &Set<'_>| {
+        let revision = set.object.annotation(keys::REVISION)?;
+        revision.parse::<i64>().ok()
+    };
+    let stable = facts.set(&facts.stored.stable_rs).and_then(revision);
+    set.from > 0 && set.available > 0 && revision(set).zip(stable).is_some_and(|(a, b)| a < b)
 }
 
 /// The steps that this decision completes one after the other.

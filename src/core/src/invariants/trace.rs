@@ -58,6 +58,13 @@ impl Trace {
             self.index = None;
             self.version = version;
         }
+        // With the steps changed, the index says nothing until the decision about them is made.
+        let steps = rollout.spec.steps();
+        if !status.current_step_hash.is_empty()
+            && !sluice_crds::hash::is_step_hash(&status.current_step_hash, steps)
+        {
+            self.index = None;
+        }
         self.fixed_point(seen, plan, now, &name, &mut found);
         self.no_flapping(plan, &name, &mut found);
         if let (Some(before), Some(now)) = (self.index, status.current_step_index)

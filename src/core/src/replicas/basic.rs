@@ -97,6 +97,13 @@ impl Sizes<'_> {
         i64::from(self.replicas.max(0)) + i64::from(self.fences.surge)
     }
 
+    /// Available pods of all versions, those apart that are going already.
+    fn available(&self) -> i64 {
+        let both = [self.new, self.stable];
+        let all = both.iter().flatten().chain(self.others);
+        all.map(|rs| i64::from(rs.available.min(rs.spec))).sum()
+    }
+
     fn floor(&self) -> i64 {
         i64::from(self.replicas.max(0)) - i64::from(self.fences.unavailable)
     }
@@ -130,7 +137,16 @@ pub fn next(sizes: &Sizes<'_>) -> Counts {
         return to_counts(new.min(goal_new), 0);
     };
     if olds > 0 {
-        return to_counts(new, stable);
+        if new + stable + olds < sizes.ceiling() || sizes.available() > sizes.floor() {
+            return to_counts(new, stable);
+        }
+        // Full, and no old version can give up a pod: those that do not serve make room, or nothing
+        // would ever move (INV-10, INV-15).
+        let serving = |rs: Option<RsCount>| rs.map_or(0, |rs| i64::from(rs.available));
+        return to_counts(
+            new.min(goal_new.max(serving(sizes.new))),
+            stable.min(goal_stable.max(serving(sizes.stable))),
+        );
     }
     let growing = sizes.new.is_none_or(|rs| goal_new >= i64::from(rs.spec));
     let spare = countable(sizes.new, !growing) + countable(sizes.stable, growing) - sizes.floor();
@@ -174,7 +190,8 @@ fn fit(
     let Some(keep) = keep else {
         return (drain_to, keep_to);
     };
-    let available = i64::from(keep.available);
+    // Pods beyond the size are going already, and are no reason to grow again (INV-5).
+    let available = i64::from(keep.available.min(keep.spec));
     let mut kept = keep_to - (drain_to + keep_to - sizes.ceiling()).max(0);
     let have = i64::from(drain.available).min(drain_to) + available.min(kept);
     kept += (available - kept).max(0).min((sizes.floor() - have).max(0));

@@ -210,20 +210,17 @@ fn a_third_version_waits_for_stable() {
     world.set_image("web:v3");
     expect![[r#"
         NewReplicaSetCreated Created ReplicaSet web-79589fdb97 (revision 3)
-        ScalingReplicaSet Scaled up ReplicaSet web-79589fdb97 (revision 3) from 0 to 3
         RolloutUpdated Rollout updated to revision 3
+        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 1 to 4
         RolloutResumed Rollout is resumed
         TrafficWeightUpdated Traffic weight updated from 75 to 50
-        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 1 to 2
-        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 2 to 3
-        TrafficWeightUpdated Traffic weight updated from 50 to 25
+        ScalingReplicaSet Scaled up ReplicaSet web-79589fdb97 (revision 3) from 0 to 3
+        TrafficWeightUpdated Traffic weight updated from 50 to 0
         SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '79589fdb97'
-        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 4
-        TrafficWeightUpdated Traffic weight updated from 25 to 0
         TrafficWeightUpdated Traffic weight updated from 0 to 75
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 75)
-        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 1
         RolloutPaused Rollout is paused (CanaryPauseStep)
+        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 1
         step 1 pods 3/1+3 weight 75/25 Paused: CanaryPauseStep
         waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay
         waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
@@ -236,8 +233,7 @@ fn a_third_version_waits_for_stable() {
     });
     expect![[r#"
         50 84c5f745db before hash true
-        25 84c5f745db before hash false
-        0 84c5f745db before hash false
+        0 79589fdb97 before hash true
         75 79589fdb97 before hash false"#]]
     .assert_eq(&asked.collect::<Vec<_>>().join("\n"));
 }

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 use sluice_crds::IntOrString;
+use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::rollout::{PingPongSpec, RollbackWindowSpec};
 
 use super::{deployed, istio};
 use crate::decide::decide;
 use crate::invariants::Trace;
 use crate::plan::{Action, Plan};
+use crate::replicas::{Fences, RsCount, basic};
 use crate::testing::world::World;
-use crate::testing::{RolloutBuilder, analysis, at, pause, rollout, scale, weight};
+use crate::testing::{RolloutBuilder, analysis, at, pause, pause_for, rollout, scale, weight};
 use crate::traffic::Verification;
 
 /// Decides, checks every invariant, acts; pods follow.
@@ -345,4 +347,316 @@ fn traffic_stays_where_the_pods_are() {
         turn(&mut world, &mut trace);
     }
     assert!(world.line().contains("weight 76/24"), "{}", world.line());
+}
+
+/// INV-1, CTL-71: stable keeps the pods for the traffic that a superseded version gives back, in the
+/// very plan that gives it back, though the next step wants it to have none.
+#[test]
+fn stable_takes_over_from_a_superseded_version() {
+    let steps = [pause_for(7), weight(100), pause()];
+    let builder = dynamic(rollout("web").replicas(9).canary(steps));
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    world.after(8);
+    world.settle();
+    assert!(world.line().contains("weight 100/0"), "{}", world.line());
+    world.startup = 20;
+    world.set_image("web:v3");
+    let mut trace = Trace::default();
+    for _ in 0..60 {
+        turn(&mut world, &mut trace);
+        world.advance(1);
+        world.play();
+        let status = world.now_status();
+        let share = status.canary.weights.map_or(0, |on| on.stable.weight);
+        let stable = world.set_of(&status.stable_rs).unwrap();
+        let ready = stable.status.as_ref().unwrap().available_replicas;
+        assert!(ready * 100 >= share * 9, "{share}: {}", world.line());
+    }
+    assert!(world.line().contains("weight 100/0"), "{}", world.line());
+}
+
+/// INV-15, CTL-71: where no pod may be unavailable, stable grows until it can take over, whatever the
+/// first step leaves to it.
+#[test]
+fn a_superseded_version_does_not_hold_its_traffic_for_ever() {
+    let builder = dynamic(
+        rollout("web")
+            .replicas(5)
+            .canary([weight(66), weight(72), pause()]),
+    );
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    world.set_image("web:v3");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 2 pods 4/2"),
+        "{}",
+        world.line()
+    );
+}
+
+/// INV-2, FLT-9: an abort takes the canary Service away from pods that answer only once stable can
+/// take what that Service gets.
+#[test]
+fn an_abort_waits_for_a_stable_version_that_had_shrunk() {
+    let mut world = deployed(dynamic(
+        rollout("web").replicas(9).canary([weight(92), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 1 pods 9/1"),
+        "{}",
+        world.line()
+    );
+    world.startup = 60;
+    world.edit(|r| {
+        let canary = r.spec.strategy.canary.as_mut().unwrap();
+        canary.dynamic_stable_scale = false;
+    });
+    world.abort();
+    let moved = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|a| matches!(a, Action::PatchService { name, .. } if name == "web-canary"))
+    };
+    let mut trace = Trace::default();
+    for _ in 0..4 {
+        assert!(!moved(&turn(&mut world, &mut trace)), "{}", world.line());
+    }
+    world.after(61);
+    world.settle();
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+}
+
+/// INV-1: an abort while neither version has a pod asks the router for nothing.
+#[test]
+fn traffic_stays_put_while_nobody_has_a_pod() {
+    let steps = [weight(78), weight(94), pause()];
+    let builder = istio(rollout("web").replicas(8).canary(steps));
+    let mut world = deployed(builder.strategy(|canary| {
+        canary.dynamic_stable_scale = true;
+        canary.max_unavailable = Some(IntOrString::Int(4));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.line().contains("weight 94/6"), "{}", world.line());
+    let images = ["web:v1", "web:v2"].map(str::to_owned);
+    world.broken.extend(images);
+    world.play();
+    world.abort();
+    let mut trace = Trace::default();
+    for _ in 0..4 {
+        turn(&mut world, &mut trace);
+    }
+    world.broken.clear();
+    for _ in 0..12 {
+        turn(&mut world, &mut trace);
+    }
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+}
+
+/// INV-2, CTL-126: while nobody knows which version serves, a restart takes no pods.
+#[test]
+fn a_restart_waits_for_the_split_to_be_confirmed() {
+    let builder = istio(rollout("web").replicas(4).canary([weight(50), pause()]));
+    let mut world = deployed(builder);
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.advance(100);
+    world.edit(|r| r.spec.restart_at = Some(at(50).into()));
+    let evicts = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|action| matches!(action, Action::EvictPod { .. }))
+    };
+    for _ in 0..3 {
+        assert!(!evicts(&world.step()));
+    }
+    world.verification = Verification::Verified;
+    assert!(evicts(&world.step()));
+}
+
+/// INV-2, INV-3: the canary Service leaves a superseded version only once a router that can tell
+/// confirms that its traffic is gone.
+#[test]
+fn a_service_stays_with_the_traffic_of_a_superseded_version() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(5).canary([weight(60), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.set_image("web:v3");
+    let moved = |plan: &Plan| {
+        let mut actions = plan.actions.iter().map(|planned| &planned.action);
+        actions.any(|a| matches!(a, Action::PatchService { name, .. } if name == "web-canary"))
+    };
+    let mut trace = Trace::default();
+    for _ in 0..6 {
+        assert!(!moved(&turn(&mut world, &mut trace)), "{}", world.line());
+    }
+    world.verification = Verification::Verified;
+    assert!(moved(&turn(&mut world, &mut trace)), "{}", world.line());
+}
+
+/// INV-3: a process that has asked the router for nothing yet trusts no doubt away.
+#[test]
+fn doubt_outlives_the_process() {
+    let mut world = deployed(istio(
+        rollout("web").replicas(2).canary([weight(50), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.verification = Verification::NotVerified;
+    world.settle();
+    let status = world.now_status();
+    let weights = status.canary.weights.as_ref();
+    assert_eq!(Verification::unasked(weights), Verification::NotVerified);
+    assert_eq!(Verification::unasked(None), Verification::NotSupported);
+}
+
+/// INV-4, SE-15: held and scaled down, a canary without available pods gives way, not the pods that
+/// serve.
+#[test]
+fn held_versions_keep_the_pods_that_serve() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(10)
+            .canary([weight(79), pause()])
+            .strategy(|canary| {
+                canary.max_surge = Some(IntOrString::Int(0));
+                canary.max_unavailable = Some(IntOrString::Int(1));
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().starts_with("step 1 pods 8/2"),
+        "{}",
+        world.line()
+    );
+    world.broken.insert("web:v2".to_owned());
+    world.play();
+    world.edit(|r| r.spec.paused = true);
+    world.settle();
+    let mut trace = Trace::default();
+    for replicas in [7, 4] {
+        world.edit(|r| r.spec.replicas = Some(replicas));
+        turn(&mut world, &mut trace);
+        turn(&mut world, &mut trace);
+        let ready = world.pods.values().filter(|pod| pod.available).count();
+        assert_eq!(ready, 2, "{}", world.line());
+    }
+}
+
+/// INV-10: with the ceiling reached and no old version to spare, an aborted canary without available
+/// pods makes room for stable.
+#[test]
+fn an_abort_is_not_held_up_by_old_versions() {
+    let sizes = |new, stable, others| basic::Sizes {
+        replicas: 10,
+        weight: 0,
+        fences: Fences {
+            surge: 3,
+            unavailable: 2,
+        },
+        new: Some(new),
+        stable: Some(stable),
+        others,
+        held: 0,
+    };
+    let old = [RsCount::new(3, 3)];
+    let next = basic::next(&sizes(RsCount::new(5, 0), RsCount::new(5, 5), &old));
+    assert_eq!((next.canary, next.stable), (0, 5));
+    // With something to spare, old versions go first.
+    let next = basic::next(&sizes(RsCount::new(5, 1), RsCount::new(5, 5), &old));
+    assert_eq!((next.canary, next.stable), (5, 5));
+}
+
+/// INV-5: pods of stable that are going already are no reason to ask for them again.
+#[test]
+fn pods_that_are_going_are_not_asked_for_again() {
+    let sizes = basic::Sizes {
+        replicas: 7,
+        weight: 0,
+        fences: Fences {
+            surge: 2,
+            unavailable: 1,
+        },
+        new: Some(RsCount::new(6, 0)),
+        stable: Some(RsCount::new(3, 4)),
+        others: &[],
+        held: 0,
+    };
+    assert_eq!(basic::next(&sizes).stable, 3);
+}
+
+/// INV-3, CTL-43: an old version whose pods died during its delay goes when that is over.
+#[test]
+fn an_old_version_without_pods_goes_after_its_delay() {
+    let mut world = deployed(istio(rollout("web").replicas(2).canary([])));
+    world.set_image("web:v2");
+    world.settle();
+    world.broken.insert("web:v1".to_owned());
+    world.after(1);
+    world.after(60);
+    world.settle();
+    assert!(world.line().contains("pods 2/0 "), "{}", world.line());
+}
+
+/// INV-15, CTL-90: a pause that the user skipped does not hold the step after it.
+#[test]
+fn a_skipped_pause_does_not_hold_the_next_step() {
+    let steps = [weight(50), pause(), analysis("errors"), pause()];
+    let mut world = deployed(rollout("web").replicas(2).canary(steps));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.line().starts_with("step 1 "), "{}", world.line());
+    world.status(|status| status.current_step_index = Some(2));
+    world.settle();
+    assert_eq!(world.runs.len(), 1, "{}", world.line());
+}
+
+/// INV-15, ANA-40: after a retry the new attempt is measured anew, however late its analysis begins.
+#[test]
+fn a_retry_is_not_failed_by_the_last_attempt() {
+    let mut world = deployed(
+        rollout("web")
+            .replicas(2)
+            .blue_green("active", "")
+            .with(|r| {
+                let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+                spec.auto_promotion_enabled = Some(false);
+                let wanted = json!({ "templates": [{ "templateName": "errors" }] });
+                spec.post_promotion_analysis = Some(serde_json::from_value(wanted).unwrap());
+            }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    world.settle();
+    let first = world.runs.keys().next().unwrap().clone();
+    world.end_run(&first, AnalysisPhase::Failed, "");
+    world.settle();
+    assert!(world.now_status().abort, "{}", world.line());
+    world.retry();
+    world.settle();
+    world.promote();
+    world.settle();
+    assert!(!world.now_status().abort, "{}", world.line());
+    let second = world
+        .runs
+        .keys()
+        .find(|name| **name != first)
+        .unwrap()
+        .clone();
+    world.end_run(&second, AnalysisPhase::Successful, "");
+    world.settle();
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
 }

@@ -19,7 +19,7 @@ use crate::invariants::Trace;
 use crate::observed::{Failure, Observed, Peak, Seen, Settings, Workload};
 use crate::plan::Plan;
 use crate::testing::world::World;
-use crate::traffic::Want;
+use crate::traffic::{Verification, Want};
 
 /// Passes that may follow each other at one moment.
 const AT_ONCE: usize = 120;
@@ -148,7 +148,13 @@ impl Stage {
             } else {
                 Seen::Absent
             },
-            verification: self.plane.verify(self.memory.routed.as_ref()),
+            verification: match &self.memory.routed {
+                Some(want) => self.plane.verify(Some(want)),
+                None => Verification::unasked(
+                    (cache.rollout.status.as_ref())
+                        .and_then(|status| status.canary.weights.as_ref()),
+                ),
+            },
             pods,
             taken_names: self.memory.taken.clone(),
             peaks: self.memory.peaks.clone(),
