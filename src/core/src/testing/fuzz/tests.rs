@@ -3,7 +3,7 @@
 use super::{Case, shrink};
 
 /// Schedules of an ordinary test run.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 2_000;
 
 /// INV-1..11, INV-13..16: whatever happens, after every decision, and at the end.
 #[test]
