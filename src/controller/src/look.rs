@@ -276,34 +276,33 @@ async fn fill(ctx: &Ctx, namespace: &str) -> Result<Unread, LookError> {
     };
     let hashed = ListParams::default().labels(keys::POD_TEMPLATE_HASH);
     let all = ListParams::default();
-    let within = |client: &Client| client.clone();
     let (sets, runs, experiments, services, templates, cluster) = tokio::join!(
         list(
-            Api::namespaced(within(client), namespace),
+            Api::namespaced(client.clone(), namespace),
             &hashed,
             &cache.replica_sets
         ),
         list(
-            Api::namespaced(within(client), namespace),
+            Api::namespaced(client.clone(), namespace),
             &sharded,
             &cache.runs
         ),
         list(
-            Api::namespaced(within(client), namespace),
+            Api::namespaced(client.clone(), namespace),
             &sharded,
             &cache.experiments
         ),
         list(
-            Api::namespaced(within(client), namespace),
+            Api::namespaced(client.clone(), namespace),
             &all,
             &cache.services
         ),
         list(
-            Api::namespaced(within(client), namespace),
+            Api::namespaced(client.clone(), namespace),
             &sharded,
             &cache.templates
         ),
-        list(Api::all(within(client)), &sharded, &cache.cluster_templates),
+        list(Api::all(client.clone()), &sharded, &cache.cluster_templates),
     );
     sets.map_err(read("replicasets"))?;
     runs.map_err(read("analysisruns"))?;
