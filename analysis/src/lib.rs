@@ -1,12 +1,12 @@
 //! Metric providers, the condition language and the judge: everything that takes one measurement.
 //!
 //! ```text
-//! Measurer::start ── provider() ── Provider::measure ── judge::verdict ── Measurement
+//! Measurer::start ── select::provider() ── Provider::measure ── judge::verdict ── Measurement
 //!                └─ LongProvider::start, then resume: poll, terminate: stop
 //! ```
 //!
 //! * [`measure`]: the contract for the controller. A measurement always comes back, in time.
-//! * [`provider`]: what a provider is, and which one a metric names.
+//! * [`provider`]: what a provider is; [`select`]: which one a metric names.
 //! * [`prometheus`], [`web`], [`job`]: the providers there are.
 //! * [`expr`], [`judge`]: conditions and the verdict; [`jsonpath`], [`numbers`]: values and texts.
 //!
@@ -23,6 +23,7 @@ mod oauth2;
 pub mod prometheus;
 pub mod provider;
 mod redact;
+pub mod select;
 pub mod web;
 
 #[cfg(test)]

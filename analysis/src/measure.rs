@@ -17,8 +17,9 @@ use sluice_crds::keys;
 
 use crate::Context;
 use crate::judge;
-use crate::provider::{AnyProvider, Progress, Provider, RunRef, provider};
+use crate::provider::{AnyProvider, Progress, Provider, RunRef};
 use crate::redact::Redactor;
+use crate::select::provider;
 
 /// The longest deadline that a metric may ask for.
 const MAX_DEADLINE: Duration = Duration::from_secs(60 * 60);
