@@ -12,6 +12,7 @@ pub mod pods;
 pub mod process;
 pub mod records;
 pub mod scenario;
+pub mod schedules;
 pub mod stand;
 pub mod takeover;
 pub mod toolchain;

@@ -202,15 +202,12 @@ impl Scenario {
         })
     }
 
-    /// All steps, those that happen between two writes included.
+    /// All steps, those within others included.
     #[must_use]
     pub fn all_steps(&self) -> Vec<&Step> {
         let mut all = Vec::new();
         for step in &self.steps {
-            all.push(step);
-            if let Step::Between(between) = step {
-                all.extend(&between.steps);
-            }
+            step.and_inner(&mut all);
         }
         all
     }

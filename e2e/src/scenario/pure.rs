@@ -199,6 +199,11 @@ impl Stage {
             Step::Between(between) => {
                 self.between = Some((between.writes, between.steps.clone()));
             }
+            Step::Attempt(step) => {
+                if let Err(error) = self.take(step) {
+                    tracing::debug!(%error, ?step, "refused");
+                }
+            }
             // Decisions remember nothing: there is nothing to restart.
             Step::RestartController(_) => {}
             Step::StopController(_) => self.running = false,

@@ -50,11 +50,7 @@ pub async fn play(world: &mut World, scenario: &Scenario, documents: &str) -> Re
         }
         taken?;
     }
-    ensure!(
-        player.between.is_none(),
-        "the writes that `between` waits for never came"
-    );
-    Ok(())
+    player.nothing_pending()
 }
 
 fn only_rollout(documents: &str) -> Result<String> {
@@ -76,7 +72,14 @@ struct Player<'a> {
     never: Vec<Expect>,
     always: Vec<Expect>,
     /// What happens once an answer is held back.
-    between: Option<Vec<Step>>,
+    between: Option<Pending>,
+}
+
+/// Steps that wait for a write of the controller.
+struct Pending {
+    steps: Vec<Step>,
+    /// Whether that write has to come.
+    must_come: bool,
 }
 
 /// A step may hold steps.
@@ -183,8 +186,18 @@ impl Player<'_> {
             Step::CrashAfter(writes) => world.crash_after(*writes),
             Step::Between(between) => {
                 ensure!(self.between.is_none(), "one `between` at a time");
-                self.between = Some(between.steps.clone());
+                self.between = Some(Pending {
+                    steps: between.steps.clone(),
+                    must_come: true,
+                });
                 self.world.hold_after(between.writes);
+            }
+            Step::Attempt(step) => {
+                if let Err(error) = self.take(step).await {
+                    tracing::debug!(%error, ?step, "refused");
+                } else if let (Step::Between(_), Some(pending)) = (&**step, &mut self.between) {
+                    pending.must_come = false;
+                }
             }
             Step::RestartController(_) => world.restart_controller()?,
             Step::StopController(_) => world.kill_controller(),
@@ -193,8 +206,21 @@ impl Player<'_> {
             Step::Pods(rules) => world.set_pods(rules),
             Step::LosePods(which) => lose_pods(world, which).await?,
             Step::Fault(fault) => world.fault(fault)?,
-            Step::Heal(_) => world.heal(),
+            Step::Heal(_) => {
+                world.heal();
+                self.nothing_pending()?;
+                self.between = None;
+                self.world.hold_after(0);
+                self.world.release();
+            }
         }
+        Ok(())
+    }
+
+    /// Writes that something had to happen after have come.
+    fn nothing_pending(&self) -> Result<()> {
+        let pending = self.between.as_ref().is_some_and(|one| one.must_come);
+        ensure!(!pending, "the writes that `between` waits for never came");
         Ok(())
     }
 
@@ -261,7 +287,7 @@ impl Player<'_> {
         if !self.world.holds() {
             return Ok(());
         }
-        for step in self.between.take().unwrap_or_default() {
+        for step in self.between.take().map(|one| one.steps).unwrap_or_default() {
             self.take(&step)
                 .await
                 .with_context(|| format!("between two writes: {step:?}"))?;

@@ -569,14 +569,18 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
         Step::Analysis(_) => analysis::step_passed(pass),
         Step::Experiment(_) => experiments::step_passed(pass),
         Step::SetHeaderRoute(_) | Step::SetMirrorRoute(_) => {
-            pass.route_applied || no_route_possible(pass)
+            let done = pass.route_applied || no_route_possible(pass);
+            if !done && let Some(missing) = shortfall(pass) {
+                explain(pass, missing, "the route");
+            }
+            done
         }
         Step::Plugin(_) | Step::Empty => false,
     }
 }
 
-/// On the first revision routes of their own are not set at all (TRF-8), and where the steps want no
-/// pods yet there is nothing that they could lead to: the step is over without (SE-16).
+/// On the first revision routes of their own are not set at all (TRF-8), and scaled to zero there is
+/// nothing that they could lead to: the step is over without (SE-16).
 fn no_route_possible(pass: &Pass<'_, '_>) -> bool {
     let first = pass
         .revision()

@@ -180,6 +180,8 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         if read.current_step_index.unwrap_or(0) < pass.ctx.step_count() {
             desired.additional = crate::experiments::destinations(pass);
         }
+        // Of steps that were edited since, a route may be left: it does not outlive the pods (FLT-31).
+        desired.remove_managed = routed::counts(&routed).canary == 0;
     }
     let dead = desired.going_back && canary_behind(pass) == 0;
     if dead && pass.stable_set().is_some_and(|set| set.available > 0) {
@@ -414,20 +416,25 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
     let on = pass.read().canary.weights.as_ref();
     let moves = on.is_some_and(|on| on.canary.pod_template_hash != want.canary_hash);
     want.weight_before_hash = old_weight > 0 && (moves || pass.new_available() == 0);
-    if subsets_must_wait(pass, routing, &want) {
+    if let Some(hash) = subset_may_carry(pass, routing, &want) {
+        want.canary_hash = hash;
+        want.weight = want.weight.min(old_weight);
+        let message = "the subset goes on to the new version once its traffic is certainly gone";
+        let object = format!(
+            "DestinationRule/{}",
+            destination_rule(routing).unwrap_or_default()
+        );
+        pass.wait(Why::new(Reason::TrafficUnconfirmed, object, message));
+        pass.unproven = true;
+    } else if subsets_must_wait(pass, routing, &want) {
         want.keep_hashes = true;
         want.weight = old_weight;
         let message = "the subset moves on once all pods of its ReplicaSet are available";
-        let name = routing
-            .istio
-            .as_deref()
-            .and_then(|istio| istio.destination_rule.as_ref())
-            .map_or_else(String::new, |rule| rule.name.clone());
-        pass.wait(Why::new(
-            Reason::SwitchWaitsForPods,
-            format!("DestinationRule/{name}"),
-            message,
-        ));
+        let object = format!(
+            "DestinationRule/{}",
+            destination_rule(routing).unwrap_or_default()
+        );
+        pass.wait(Why::new(Reason::SwitchWaitsForPods, object, message));
         pass.unproven = true;
     } else {
         pass.route_applied = want.header_route.is_some() || want.mirror_route.is_some();
@@ -435,14 +442,35 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
     want
 }
 
+fn destination_rule(routing: &RolloutTrafficRouting) -> Option<&str> {
+    let rule = routing.istio.as_deref()?.destination_rule.as_ref()?;
+    Some(&rule.name)
+}
+
+/// The version that the canary's subset has to stay with, since it may still carry traffic: its weight
+/// was only now taken away, or a router that can tell has not confirmed that (INV-1, FLT-8, FLT-10).
+fn subset_may_carry(
+    pass: &Pass<'_, '_>,
+    routing: &RolloutTrafficRouting,
+    want: &Want,
+) -> Option<String> {
+    destination_rule(routing)?;
+    let on = &pass.ctx.persisted.canary.weights.as_ref()?.canary;
+    let hash = &on.pod_template_hash;
+    let moves = !hash.is_empty() && *hash != want.canary_hash;
+    // Away from stable it may go all the same: its members may be what the data plane lacks.
+    let away = moves && pass.stable_set().is_none_or(|set| set.hash != *hash);
+    let carries = (on.weight > 0 && verifies(pass, routing)) || in_doubt(pass);
+    (away && carries).then(|| hash.clone())
+}
+
 /// With subsets only, a hash moves only to a ReplicaSet that is empty or fully available
 /// (TRF-111), and the weight not without it (FLT-8).
 fn subsets_must_wait(pass: &Pass<'_, '_>, routing: &RolloutTrafficRouting, want: &Want) -> bool {
-    let rule = routing
-        .istio
-        .as_deref()
-        .and_then(|istio| istio.destination_rule.as_ref());
-    if rule.is_none() || !want.canary_service.is_empty() || !want.stable_service.is_empty() {
+    if destination_rule(routing).is_none()
+        || !want.canary_service.is_empty()
+        || !want.stable_service.is_empty()
+    {
         return false;
     }
     let now = pass.read().canary.weights.as_ref();

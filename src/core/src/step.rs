@@ -1,5 +1,7 @@
 //! Steps of a canary: what users wrote, turned into one choice per step.
 
+use std::collections::BTreeSet;
+
 use sluice_crds::rollout::{
     CanaryStep, PluginStep, RolloutAnalysis, RolloutExperimentStep, RolloutPause, SetCanaryScale,
     SetHeaderRoute, SetMirrorRoute,
@@ -84,6 +86,32 @@ pub fn size(step: &CanaryStep) -> StepSize {
     }
 }
 
+/// Whether a managed route that these steps have set still leads to the canary: one without a match
+/// takes the route of its name away (TRF-8).
+#[must_use]
+pub fn lead_to_canary(steps: &[CanaryStep]) -> bool {
+    let mut routes = BTreeSet::new();
+    for step in steps {
+        let (name, leads) = match Step::from(step) {
+            Step::SetHeaderRoute(route) => (&route.name, !route.r#match.is_empty()),
+            Step::SetMirrorRoute(route) => (&route.name, !route.r#match.is_empty()),
+            Step::Pause(_)
+            | Step::SetCanaryScale(_)
+            | Step::SetWeight(_)
+            | Step::Experiment(_)
+            | Step::Analysis(_)
+            | Step::Plugin(_)
+            | Step::Empty => continue,
+        };
+        if leads {
+            routes.insert(name);
+        } else {
+            routes.remove(name);
+        }
+    }
+    !routes.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +157,22 @@ mod tests {
         assert_eq!(Step::from(&CanaryStep::default()), Step::Empty);
         let pause: CanaryStep = serde_json::from_value(json!({ "pause": {} })).unwrap();
         assert_eq!(Step::from(&pause), Step::Pause(Hold::UntilPromoted));
+    }
+
+    /// TRF-8: routes are set with a match and taken away without.
+    #[test]
+    fn routes_that_lead_to_the_canary() {
+        let agents = json!([{ "headerName": "agent", "headerValue": { "exact": "beta" } }]);
+        let reads = json!([{ "method": { "exact": "GET" } }]);
+        let steps: Vec<CanaryStep> = serde_json::from_value(json!([
+            { "setWeight": 10 },
+            { "setHeaderRoute": { "name": "by-agent", "match": agents } },
+            { "setMirrorRoute": { "name": "shadow", "match": reads } },
+            { "setHeaderRoute": { "name": "by-agent" } },
+            { "setMirrorRoute": { "name": "shadow" } },
+        ]))
+        .unwrap();
+        let upto: Vec<bool> = (0..=5).map(|n| lead_to_canary(&steps[..n])).collect();
+        assert_eq!(upto, [false, false, true, true, true, false]);
     }
 }

@@ -50,12 +50,14 @@ pub struct Outage {
 pub struct Flow {
     /// The route: kind, namespace and name.
     pub route: String,
-    /// Position of the rule among those of its route.
-    pub rule: usize,
+    /// Name of the rule, or its position among those of its route.
+    pub rule: String,
     /// Service, with the subset where one is meant.
     pub destination: String,
     /// Its share of the rule's requests, from 0 to 1.
     pub share: f64,
+    /// Only requests that match something go there, or copies of requests: how many is not known.
+    pub some: bool,
     /// Ready pods by pod hash.
     pub ready: BTreeMap<String, usize>,
     /// The pod hash that Service or subset select; empty when neither selects one.
@@ -197,9 +199,10 @@ impl Traffic {
                 object::namespace(route),
                 object::name(route)
             );
-            for (rule, destinations) in routes::rules_of(self, route).into_iter().enumerate() {
-                for destination in destinations {
-                    flows.push(self.flow(name.clone(), rule, &destination));
+            for rule in routes::rules_of(self, route) {
+                let all = rule.destinations.iter().map(|to| (to, rule.some));
+                for (to, some) in all.chain(rule.mirrors.iter().map(|to| (to, true))) {
+                    flows.push(self.flow(&name, (&rule.name, some), to));
                 }
             }
         }
@@ -214,10 +217,11 @@ impl Traffic {
             subset: String::new(),
             share: 1.0,
         };
-        self.flow(format!("Service {namespace}/{name}"), 0, &destination)
+        let route = format!("Service {namespace}/{name}");
+        self.flow(&route, ("0", false), &destination)
     }
 
-    fn flow(&self, route: String, rule: usize, destination: &Destination) -> Flow {
+    fn flow(&self, route: &str, (rule, some): (&str, bool), destination: &Destination) -> Flow {
         let mut ready = BTreeMap::new();
         for pod in self.ready(destination) {
             *ready.entry(hash(pod).to_owned()).or_default() += 1;
@@ -229,8 +233,9 @@ impl Traffic {
             format!("/{subset}")
         };
         Flow {
-            route,
-            rule,
+            route: route.to_owned(),
+            rule: rule.to_owned(),
+            some,
             destination: format!("{}{subset}", destination.service),
             share: destination.share,
             ready,

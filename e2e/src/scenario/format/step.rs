@@ -58,6 +58,8 @@ pub enum Step {
     CrashAfter(u64),
     /// Right after the controller's n-th write from now, before it hears of it, somebody else acts.
     Between(Between),
+    /// A step that may be refused, or that may never come about.
+    Attempt(Box<Step>),
     /// Stop and start the controller.
     RestartController(Empty),
     /// Stop the controller: it is removed.
@@ -74,6 +76,22 @@ pub enum Step {
     Fault(Box<Fault>),
     /// Nothing goes wrong any more.
     Heal(Empty),
+}
+
+impl Step {
+    /// This step and those within it.
+    pub(super) fn and_inner<'a>(&'a self, all: &mut Vec<&'a Step>) {
+        all.push(self);
+        match self {
+            Self::Between(between) => {
+                for step in &between.steps {
+                    step.and_inner(all);
+                }
+            }
+            Self::Attempt(step) => step.and_inner(all),
+            _ => {}
+        }
+    }
 }
 
 /// `promote: {}` or `promote: {full: true}`.

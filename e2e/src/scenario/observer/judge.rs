@@ -116,12 +116,14 @@ impl Judge {
             return;
         }
         let key = |object: &Value| {
-            let labels = [
+            let members = [
                 "/metadata/labels/rollout-type",
                 "/metadata/labels/step-index",
                 "/metadata/labels/rollouts-pod-template-hash",
+                // Who goes back to a version is at another revision.
+                "/metadata/annotations/rollout.argoproj.io~1revision",
             ];
-            labels.map(|label| text(object, label).to_owned())
+            members.map(|member| text(object, member).to_owned())
         };
         let open = |object: &Value| {
             let ended = ["Successful", "Failed", "Error", "Inconclusive"];

@@ -66,16 +66,19 @@ impl Judge {
             .pointer("/spec/strategy/canary/trafficRouting")
             .is_some();
         let basic = rollout.pointer("/spec/strategy/canary").is_some() && !routed;
-        let mine = self.flows.iter().filter(|flow| flow.selects == hash(set));
-        let share = mine.map(|flow| flow.share).fold(0.0, f64::max);
-        if share <= 0.0 {
+        let mine = || self.flows.iter().filter(|flow| flow.selects == hash(set));
+        let some = mine().any(|flow| flow.some && flow.share > 0.0);
+        let known = mine().filter(|flow| !flow.some);
+        let share = known.map(|flow| flow.share).fold(0.0, f64::max);
+        if share <= 0.0 && !some {
             return;
         }
         #[allow(clippy::cast_possible_truncation, reason = "at most the replicas")]
         let need = if basic || (routed && sized_by_hand(rollout)) {
             i64::from(wanted > 0)
         } else {
-            (f64::from(wanted) * share - 1e-6).ceil() as i64
+            let need = (f64::from(wanted) * share - 1e-6).ceil() as i64;
+            need.max(i64::from(some && wanted > 0))
         };
         if to < need.min(from) {
             found.push(format!(

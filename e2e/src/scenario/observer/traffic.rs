@@ -20,7 +20,7 @@ const DECIDE: [&str; 5] = [
 ];
 
 fn is_same(one: &Flow, other: &Flow) -> bool {
-    (&one.route, one.rule, &one.destination) == (&other.route, other.rule, &other.destination)
+    (&one.route, &one.rule, &one.destination) == (&other.route, &other.rule, &other.destination)
 }
 
 fn is_out(flow: &Flow) -> bool {
@@ -51,13 +51,15 @@ impl Judge {
         if lost {
             self.last_loss = self.count;
         }
+        // No controller deletes a Service or route of its users.
+        let taken = change.gone && change.kind != "Pod";
         let unwanted = self
             .of_kind("Rollout")
             .all(|(_, rollout)| number(rollout, "/spec/replicas") == Some(0));
         for flow in self.flows.iter().filter(|flow| is_out(flow)) {
             let old = before.iter().find(|old| is_same(old, flow));
             let known = old.is_some_and(|old| is_out(old) && flow.share <= old.share);
-            if known || lost || nobody || unwanted || !self.served.contains(&flow.route) {
+            if known || lost || taken || nobody || unwanted || !self.served.contains(&flow.route) {
                 continue;
             }
             found.push(format!(
@@ -145,7 +147,8 @@ impl Judge {
 
     /// INV-2: a canary's share that grows has the pods it needs, but for those that may be missing.
     fn share_follows_capacity(&self, before: &[Flow], found: &mut Vec<String>) {
-        for flow in self.flows.iter().filter(|flow| !flow.selects.is_empty()) {
+        let known = |flow: &&Flow| !flow.selects.is_empty() && !flow.some;
+        for flow in self.flows.iter().filter(known) {
             let old = before.iter().find(|old| is_same(old, flow));
             let Some(old) = old.filter(|old| flow.share > old.share) else {
                 continue;

@@ -176,7 +176,25 @@ impl<'p, 'a> Pass<'p, 'a> {
             new,
             stable: self.stable_set().map(Set::count),
             recorded: weights,
+            leads: self.leads(),
         }
+    }
+
+    /// Whether a managed route of a step that was reached leads to the canary (TRF-8).
+    fn leads(&self) -> bool {
+        let at = self.position();
+        let updates = at.has_stable && !at.promoted && !at.aborted && !at.promote_full;
+        let later = self
+            .revision()
+            .parse::<i64>()
+            .is_ok_and(|number| number > 1);
+        let steps = self.ctx.canary().map_or(&[][..], |canary| &canary.steps);
+        let reached = usize::try_from(at.index.unwrap_or(0)).unwrap_or(0);
+        updates
+            && later
+            && steps
+                .get(..=reached)
+                .is_some_and(crate::step::lead_to_canary)
     }
 
     pub(crate) fn other_counts(&self) -> Vec<RsCount> {

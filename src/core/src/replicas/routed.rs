@@ -34,6 +34,8 @@ pub struct Routed<'a> {
     /// Recorded weights. For the stable side those read from status, for the canary those just set
     /// in this pass: stable shrinks one pass after traffic has moved (CTL-60).
     pub recorded: Option<Recorded>,
+    /// A managed route leads to the canary, whatever its weight (TRF-8).
+    pub leads: bool,
 }
 
 impl Routed<'_> {
@@ -82,8 +84,9 @@ pub fn counts(want: &Routed<'_>) -> Counts {
     };
     let mut canary = fixed.unwrap_or_else(|| want.at_least(want.pods_for(weight)));
     let serves = weight_at(&want.at) > 0 || want.recorded.is_some_and(|on| on.canary > 0);
-    if serves && scale(want).is_some() {
-        // Sized by hand, but not to nothing while it has traffic, or is to get some (INV-3).
+    if want.leads || (serves && scale(want).is_some()) {
+        // Sized by hand, or by a weight of 0, but not to nothing while requests come, or are to come
+        // (INV-1, INV-3).
         canary = canary.max(want.replicas.min(1));
     }
     if !want.dynamic {

@@ -464,6 +464,7 @@ fn routed<'a>(steps: &'a [StepSize], index: i32, replicas: i32) -> Routed<'a> {
         new: Some(RsCount::default()),
         stable: Some(RsCount::new(replicas, replicas)),
         recorded: None,
+        leads: false,
     }
 }
 

@@ -174,7 +174,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The first word of a failure: its rule. Shrinking keeps it.
-fn rule(failure: &str) -> &str {
+#[must_use]
+pub fn rule(failure: &str) -> &str {
     failure.split([' ', ':']).next().unwrap_or_default()
 }
 
@@ -185,7 +186,7 @@ pub fn shrink(case: &Case) -> Case {
         return case.clone();
     };
     let wanted = rule(&failure).to_owned();
-    let mut kept: Vec<usize> = case.events().into_iter().map(|(index, _)| index).collect();
+    let all = case.events().into_iter().map(|(index, _)| index).collect();
     let fails = |kept: &[usize]| {
         let case = Case {
             seed: case.seed,
@@ -194,6 +195,14 @@ pub fn shrink(case: &Case) -> Case {
         let failure = case.run().failure;
         failure.is_some_and(|failure| rule(&failure) == wanted)
     };
+    Case {
+        seed: case.seed,
+        kept: Some(fewest(all, fails)),
+    }
+}
+
+/// Drops events, more at once and then one by one, as long as what is left `fails`.
+pub fn fewest(mut kept: Vec<usize>, mut fails: impl FnMut(&[usize]) -> bool) -> Vec<usize> {
     let mut size = kept.len().div_ceil(2).max(1);
     loop {
         let mut at = 0;
@@ -211,12 +220,8 @@ pub fn shrink(case: &Case) -> Case {
         if size > 1 {
             size = size.div_ceil(2);
         } else if !dropped {
-            break;
+            return kept;
         }
-    }
-    Case {
-        seed: case.seed,
-        kept: Some(kept),
     }
 }
 

@@ -33,27 +33,50 @@ pub(super) fn of_route(traffic: &Traffic, route: &Value) -> Vec<Destination> {
     }
 }
 
-/// Destinations of each rule of a route.
-pub(super) fn rules_of(traffic: &Traffic, route: &Value) -> Vec<Vec<Destination>> {
+/// One rule of a route.
+pub(super) struct Rule {
+    /// Its name, or its position where it has none.
+    pub(super) name: String,
+    /// Only requests that match something take it.
+    pub(super) some: bool,
+    pub(super) destinations: Vec<Destination>,
+    /// Where copies go.
+    pub(super) mirrors: Vec<Destination>,
+}
+
+/// The rules of a route.
+pub(super) fn rules_of(traffic: &Traffic, route: &Value) -> Vec<Rule> {
     if text(route, &["kind"]) != "VirtualService" {
-        return vec![of_route(traffic, route)];
+        return vec![Rule {
+            name: "0".to_owned(),
+            some: false,
+            destinations: of_route(traffic, route),
+            mirrors: Vec::new(),
+        }];
     }
-    let rules = ["http", "tcp", "tls"].into_iter();
+    let sections = ["http", "tcp", "tls"].into_iter();
+    let rules = sections.flat_map(|section| items(route, &["spec", section]));
     rules
-        .flat_map(|section| items(route, &["spec", section]))
-        .map(|rule| {
-            let mut found = istio_rule(route, rule);
+        .enumerate()
+        .map(|(position, rule)| {
             let mirrors = items(rule, &["mirrors"]).iter();
             let mirrors = mirrors.filter_map(|mirror| at(mirror, &["destination"]));
-            for mirror in mirrors.chain(at(rule, &["mirror"])) {
-                let share = at(rule, &["mirrorPercentage", "value"]).and_then(Value::as_f64);
-                found.push(istio_destination(
-                    route,
-                    mirror,
-                    share.unwrap_or(100.0) / 100.0,
-                ));
+            let share = at(rule, &["mirrorPercentage", "value"]).and_then(Value::as_f64);
+            let share = share.unwrap_or(100.0) / 100.0;
+            let name = text(rule, &["name"]);
+            Rule {
+                name: if name.is_empty() {
+                    position.to_string()
+                } else {
+                    name.to_owned()
+                },
+                some: !items(rule, &["match"]).is_empty(),
+                destinations: istio_rule(route, rule),
+                mirrors: mirrors
+                    .chain(at(rule, &["mirror"]))
+                    .map(|mirror| istio_destination(route, mirror, share))
+                    .collect(),
             }
-            found
         })
         .collect()
 }

@@ -261,6 +261,56 @@ fn header_and_mirror_routes() {
     .assert_eq(&asked.join("\n"));
 }
 
+/// INV-1, FLT-31, SE-16: a route to the canary has a pod to lead to, from its first moment on, and until
+/// it is taken away, even where the steps that set it were edited out.
+#[test]
+fn a_managed_route_has_a_pod() {
+    let by_agent = json!([{ "headerName": "agent", "headerValue": { "exact": "beta" } }]);
+    let steps =
+        |list: serde_json::Value| -> Vec<CanaryStep> { serde_json::from_value(list).unwrap() };
+    let mut world = deployed(
+        istio(rollout("web").replicas(4).canary(steps(json!([
+            { "setHeaderRoute": { "name": "by-agent", "match": by_agent } },
+            { "pause": { "duration": 5 } },
+            { "setCanaryScale": { "replicas": 0 } },
+            { "pause": {} },
+        ]))))
+        .strategy(|canary| {
+            let routing = canary.traffic_routing.as_mut().unwrap();
+            routing.managed_routes =
+                serde_json::from_value(json!([{ "name": "by-agent" }])).unwrap();
+        }),
+    );
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(
+        world.line(),
+        "step 1 pods 1/4 weight 0/100 Paused: CanaryPauseStep"
+    );
+    assert!(world.routes.iter().any(|want| want.header_route.is_some()));
+    world.advance(6);
+    world.settle();
+    assert_eq!(
+        world.line(),
+        "step 3 pods 1/4 weight 0/100 Paused: CanaryPauseStep"
+    );
+    let asked = world.routes.len();
+    world.edit(|rollout| {
+        let canary = rollout.spec.strategy.canary.as_mut().unwrap();
+        canary.steps = steps(json!([{ "setWeight": 0 }, { "pause": {} }]));
+    });
+    world.settle();
+    assert!(
+        world.routes[asked..]
+            .iter()
+            .any(|want| want.remove_managed_routes)
+    );
+    assert_eq!(
+        world.line(),
+        "step 1 pods 0/4 weight 0/100 Paused: CanaryPauseStep"
+    );
+}
+
 fn roles(world: &World) -> String {
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     for pod in world.pods.values() {

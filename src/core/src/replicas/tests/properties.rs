@@ -66,6 +66,7 @@ proptest! {
         let want = Routed {
             at, replicas, dynamic: flags[4], min_pods, abort_delay, new, stable,
             recorded: recorded.map(|(canary, stable)| Recorded { canary, stable }),
+            leads: flags[0],
         };
         let counts = routed::counts(&want);
         prop_assert!(counts.canary >= 0 && counts.stable >= 0);

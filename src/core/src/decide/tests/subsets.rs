@@ -1,0 +1,78 @@
+//! Subsets of a DestinationRule: which version they lead to, and when they may go on.
+
+use serde_json::json;
+
+use super::cluster;
+use crate::testing::world::World;
+use crate::testing::{pause, rollout, weight};
+use crate::traffic::{Verification, Want};
+
+/// A canary split by subsets alone, in the middle of its update, with half of the requests.
+fn half_way() -> World {
+    let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
+    let routing = json!({ "istio": {
+        "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
+    let built = rollout("web")
+        .replicas(4)
+        .canary([weight(50), pause()])
+        .routed(routing);
+    let mut world = cluster(built);
+    let subset = |name: &str| json!({ "destination": { "host": "web", "subset": name } });
+    let route = [subset("canary"), subset("stable")];
+    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
+    let services = &mut world.references.virtual_services;
+    services.insert("web".to_owned(), Some(vs));
+    world.verification = Verification::Verified;
+    world.settle();
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(
+        world.line(),
+        "step 1 pods 2/4 weight 50/50 Paused: CanaryPauseStep"
+    );
+    world
+}
+
+fn last(world: &World) -> &Want {
+    world.routes.last().unwrap()
+}
+
+/// FLT-8, FLT-10, INV-1: after an abort that no router has confirmed the next version comes: the subset
+/// stays with the pods that may still be sent requests.
+#[test]
+fn stay_while_the_way_back_is_not_confirmed() {
+    let mut world = half_way();
+    let old = last(&world).canary_hash.clone();
+    world.verification = Verification::NotVerified;
+    world.abort();
+    world.settle();
+    world.set_image("web:v3");
+    let plan = world.settle();
+    assert_eq!((last(&world).weight, &last(&world).canary_hash), (0, &old));
+    let waits = plan
+        .why
+        .iter()
+        .any(|why| why.object == "DestinationRule/web");
+    assert!(waits, "{:?}", plan.why);
+    world.verification = Verification::Verified;
+    world.touch();
+    world.settle();
+    assert_ne!(last(&world).canary_hash, old);
+    assert_eq!(last(&world).weight, 50);
+}
+
+/// FLT-5, FLT-8: of a version that is superseded in mid-update the weight goes first, and the subset
+/// only once a router that can tell has confirmed that.
+#[test]
+fn go_on_after_the_weight_is_confirmed() {
+    let mut world = half_way();
+    let old = last(&world).canary_hash.clone();
+    world.verification = Verification::NotVerified;
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!((last(&world).weight, &last(&world).canary_hash), (0, &old));
+    world.verification = Verification::Verified;
+    world.touch();
+    world.settle();
+    assert_ne!(last(&world).canary_hash, old);
+}
