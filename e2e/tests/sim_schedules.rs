@@ -15,7 +15,7 @@ use sluice_e2e::scenario::world::World;
 use sluice_e2e::schedules::{length, scenario};
 
 /// Seeds of every run of the tests.
-const SEEDS: std::ops::Range<u64> = 0..60;
+const SEEDS: std::ops::Range<u64> = 0..120;
 
 /// Failures after which no further seeds are played.
 const ENOUGH: usize = 5;

@@ -37,8 +37,10 @@ const RESOURCES: [&str; 8] = [
 pub(super) fn surroundings(random: &mut Random, shape: &Shape) -> Surroundings {
     let delay = |random: &mut Random| *random.one_of(&["1s", "3s", "10s"]);
     let routed = !matches!(shape.kind, Kind::Basic | Kind::BlueGreen);
+    // No router that can tell whether its weights are in force carries managed routes.
+    let tells = routed && !has_managed_routes(shape);
     let mut data_plane = DataPlane::default();
-    if routed && random.chance(40) {
+    if tells && random.chance(60) {
         data_plane.routes = Some(delay(random).to_owned());
         data_plane.verifies = true;
     }
@@ -48,6 +50,14 @@ pub(super) fn surroundings(random: &mut Random, shape: &Shape) -> Surroundings {
         data_plane,
         metrics: BTreeMap::from([("error_rate".to_owned(), formula.to_owned())]),
     }
+}
+
+fn has_managed_routes(shape: &Shape) -> bool {
+    let steps = shape.rollout.spec.canary().map(|canary| &canary.steps);
+    steps
+        .into_iter()
+        .flatten()
+        .any(|step| step.set_header_route.is_some() || step.set_mirror_route.is_some())
 }
 
 /// The events of a schedule.
@@ -98,6 +108,8 @@ pub(super) fn ending(shape: &Shape, objects: &Objects) -> Vec<Step> {
         Step::Advance("60s".to_owned()),
         tried(Step::Promote(Promote { full: true })),
         Step::Until(healthy),
+        // Delays of what is kept for a while end, and late news arrive.
+        Step::Advance("120s".to_owned()),
         Step::Quiet("10m".to_owned()),
     ]
 }
@@ -202,7 +214,7 @@ impl Draw<'_> {
 
     fn other_steps(&mut self) -> Step {
         let rollout = &self.shape.rollout;
-        if rollout.spec.canary().is_none() {
+        if rollout.spec.canary().is_none() || self.around.data_plane.verifies {
             return Step::Advance("5s".to_owned());
         }
         let steps = shape::steps(self.random.number() % 100_000, self.shape.kind, rollout);

@@ -80,10 +80,10 @@ fn virtual_service(to: &[(&str, Option<&str>)]) -> Value {
         .iter()
         .enumerate()
         .map(|(index, (host, subset))| {
-            let mut destination = json!({ "host": host });
-            if let Some(subset) = subset {
-                destination["subset"] = json!(subset);
-            }
+            let destination = match subset {
+                Some(subset) => json!({ "host": host, "subset": subset }),
+                None => json!({ "host": host }),
+            };
             json!({ "destination": destination, "weight": if index == 0 { 100 } else { 0 } })
         })
         .collect();

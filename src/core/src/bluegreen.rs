@@ -177,7 +177,7 @@ fn release_others(pass: &mut Pass<'_, '_>) {
 fn ready(pass: &Pass<'_, '_>) -> bool {
     let count = new_count(pass);
     pass.new_set()
-        .is_some_and(|set| set.spec >= count && set.available >= count)
+        .is_some_and(|set| set.spec >= count && set.serving() >= count)
 }
 
 /// Nothing has to be waited for (CTL-114). An active Service that lost its hash while a stable
@@ -279,7 +279,7 @@ fn explain_hold(pass: &mut Pass<'_, '_>) {
 
 fn explain_pods(pass: &mut Pass<'_, '_>) {
     let count = new_count(pass);
-    let available = pass.new_available();
+    let available = pass.new_set().map_or(0, Set::serving);
     let message = format!("{available} of {count} pods of the new version available");
     let new = pass.view.new;
     pass.wait_for_pods(new, message);

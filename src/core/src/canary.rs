@@ -5,7 +5,7 @@ use sluice_crds::rollout::PauseReason;
 use crate::decide::pass::{Flow, Pass};
 use crate::decide::view::{Deadline, Set};
 use crate::event::Event;
-use crate::replicas::{Shortfall, basic, routed};
+use crate::replicas::{RsCount, Shortfall, basic, routed};
 use crate::rollout_status as status;
 use crate::step::Step;
 use crate::why::{Reason, Why};
@@ -403,7 +403,11 @@ fn promotion(pass: &Pass<'_, '_>) -> Option<String> {
     if pass.view.stable().is_none() {
         return Some(reason);
     }
-    let new = pass.new_set()?.count();
+    let new = pass.new_set()?;
+    let new = RsCount {
+        available: new.serving(),
+        ..new.count()
+    };
     let replicas = pass.ctx.replicas;
     let enough = new.available >= replicas
         || crate::replicas::threshold_met(pass.ctx.threshold(), Some(new), replicas);

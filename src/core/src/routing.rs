@@ -63,6 +63,7 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         pass.next.canary.weights = None;
         return;
     };
+    pass.routes_decided = true;
     let mut desired = desired(pass);
     let gate = gate(pass, &desired);
     if let Gate::Partly(weight) = gate {
@@ -85,7 +86,7 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         shut(pass, desired);
         return;
     }
-    hold_back(pass, routing, &mut desired);
+    hold_back(pass, &mut desired);
     let want = want(pass, routing, &desired);
     record(pass, routing, &want);
 }
@@ -340,13 +341,19 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     services::point(pass, &canary.canary_service, &hash);
 }
 
-/// More traffic for the canary has to wait until its Service selects it, and until the split in force
-/// is not denied (INV-1).
-fn hold_back(pass: &mut Pass<'_, '_>, _routing: &RolloutTrafficRouting, desired: &mut Desired) {
+/// More traffic for the canary has to wait until its pods can be counted on, until its Service selects
+/// it, and until the split in force is not denied (INV-1).
+fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
     let now = pass.recorded().map_or(0, |weights| weights.canary);
     let Some(canary) = pass.ctx.canary().filter(|_| desired.weight > now) else {
         return;
     };
+    let counted = |set: &Set| set.serving() >= set.available.min(set.spec);
+    if !pass.new_set().is_none_or(counted) {
+        desired.weight = now;
+        pass.unproven = true;
+        return;
+    }
     let name = services::pair(canary, &pass.read().canary.stable_ping_pong).canary;
     let Some(service) = pass.view.services.get(name) else {
         return;
@@ -396,7 +403,7 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
         .revision()
         .parse::<i64>()
         .is_ok_and(|revision| revision > 1);
-    if updating && later_revision {
+    if updating && later_revision && selects_canary(pass, &want) {
         match pass.ctx.step_at(pass.read().current_step_index) {
             Some(Step::SetHeaderRoute(route)) => want.header_route = Some(route.clone()),
             Some(Step::SetMirrorRoute(route)) => want.mirror_route = Some(route.clone()),
@@ -415,7 +422,9 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
     let old_weight = pass.recorded().map_or(0, |weights| weights.canary);
     let on = pass.read().canary.weights.as_ref();
     let moves = on.is_some_and(|on| on.canary.pod_template_hash != want.canary_hash);
-    want.weight_before_hash = old_weight > 0 && (moves || pass.new_available() == 0);
+    // Managed routes go before the pods that they lead to are others (FLT-31).
+    want.weight_before_hash = (old_weight > 0 && (moves || pass.new_available() == 0))
+        || (moves && want.remove_managed_routes);
     if let Some(hash) = subset_may_carry(pass, routing, &want) {
         want.canary_hash = hash;
         want.weight = want.weight.min(old_weight);
@@ -458,10 +467,22 @@ fn subset_may_carry(
     let on = &pass.ctx.persisted.canary.weights.as_ref()?.canary;
     let hash = &on.pod_template_hash;
     let moves = !hash.is_empty() && *hash != want.canary_hash;
-    // Away from stable it may go all the same: its members may be what the data plane lacks.
-    let away = moves && pass.stable_set().is_none_or(|set| set.hash != *hash);
+    // Away from stable it may go to pods that are there: its members may be what the data plane lacks.
+    let away = moves
+        && (pass.new_available() == 0 || pass.stable_set().is_none_or(|set| set.hash != *hash));
     let carries = (on.weight > 0 && verifies(pass, routing)) || in_doubt(pass);
     (away && carries).then(|| hash.clone())
+}
+
+/// Whether the canary's Service, if it has one, leads to the pods of the version that is wanted: a
+/// managed route goes there at once, whatever the weight (INV-1).
+fn selects_canary(pass: &Pass<'_, '_>, want: &Want) -> bool {
+    want.canary_service.is_empty()
+        || pass
+            .view
+            .services
+            .get(&want.canary_service)
+            .is_some_and(|service| service.pod_hash() == want.canary_hash)
 }
 
 /// With subsets only, a hash moves only to a ReplicaSet that is empty or fully available

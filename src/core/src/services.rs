@@ -85,7 +85,7 @@ fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<us
     let empty = pass.ctx.replicas == 0 && set.spec == 0;
     let ready = empty
         || if view.managed_by.is_some() {
-            set.available > 0
+            set.serving() > 0
         } else {
             set.fully_available()
         };
@@ -163,8 +163,7 @@ pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
         return;
     }
     let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
-    let Some((hash, available)) = pass.new_set().map(|set| (set.hash.clone(), set.available))
-    else {
+    let Some((hash, serving)) = pass.new_set().map(|set| (set.hash.clone(), set.serving())) else {
         return;
     };
     let asked = pass.view.last_want.as_ref();
@@ -175,7 +174,7 @@ pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
     };
     let proven = nothing(&pass.ctx.persisted) && !crate::routing::in_doubt(pass);
     let never = pass.read().canary.weights.is_none();
-    if (available > 0 && !may_carry(pass, service, &hash)) || (drained && proven) || never {
+    if (serving > 0 && !may_carry(pass, service, &hash)) || (drained && proven) || never {
         return point(pass, service, &hash);
     }
     let selected = pass.view.services.get(service);
@@ -231,7 +230,7 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
             let last = basic
                 && pass.ctx.fences.surge == 0
                 && set.available >= pass.ctx.replicas.saturating_sub(1);
-            set.available > 0 && ((there && (basic || promoting)) || last)
+            set.serving() > 0 && ((there && (basic || promoting)) || last)
         });
     if moves_on {
         let new = pass.view.new;

@@ -1,4 +1,7 @@
-//! `cargo xtask sim`: random Rollouts, users and faults against every invariant, on decisions alone.
+//! `cargo xtask sim`: random Rollouts, users and faults against every invariant, on decisions alone or
+//! with the whole controller.
+
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -13,6 +16,10 @@ pub(crate) struct Options {
     /// Play 100,000 schedules.
     #[arg(long, conflicts_with = "seeds")]
     long: bool,
+    /// Play the whole controller on the simulated cluster, where the API server, watches and leases
+    /// fail, too: some schedules in a second instead of hundreds.
+    #[arg(long, conflicts_with = "long")]
+    whole: bool,
     /// How many schedules to play, one for each seed.
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
@@ -25,6 +32,40 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut command = if options.whole {
+        whole(options)
+    } else {
+        decisions(options)
+    };
+    if !stage::run("sim", &mut command)?.ok {
+        bail!("a schedule breaks an invariant, see above");
+    }
+    Ok(())
+}
+
+/// The controller's schedules are a test, which the environment tells what to play.
+fn whole(options: &Options) -> Command {
+    let args = [
+        "test",
+        "--release",
+        "-p",
+        "sluice-e2e",
+        "--test",
+        "sim_schedules",
+    ];
+    let mut command = stage::cargo(&args);
+    command.args(["--", "--nocapture"]);
+    match &options.replay {
+        Some(case) => command.env("SLUICE_SCHEDULE", case),
+        None => {
+            let to = options.from.saturating_add(options.seeds);
+            command.env("SLUICE_SCHEDULES", format!("{}..{to}", options.from))
+        }
+    };
+    command
+}
+
+fn decisions(options: &Options) -> Command {
     let mut args = [
         "run",
         "--release",
@@ -44,8 +85,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         args.extend(["--seeds".to_owned(), seeds.to_string()]);
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    if !stage::run("sim", &mut stage::cargo(&args))?.ok {
-        bail!("a schedule breaks an invariant, see above");
-    }
-    Ok(())
+    stage::cargo(&args)
 }

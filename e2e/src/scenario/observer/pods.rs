@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::state::{is_ready, number, text};
 use super::judge::{Judge, Step, controller, unseen};
-use super::traffic::{fences, replicas, sized_by_hand};
+use super::traffic::{fences, replicas, restarts, sized_by_hand};
 
 fn size(set: &Value) -> i64 {
     number(set, "/spec/replicas").unwrap_or(1)
@@ -129,8 +129,8 @@ impl Judge {
             })
             .count();
         // A restart that somebody asked for may always take one.
-        let restarts = rollout.pointer("/spec/restartAt") != rollout.pointer("/status/restartedAt");
-        let floor = replicas(rollout) - fences(rollout).unavailable.max(i32::from(restarts));
+        let restarts = i32::from(restarts(rollout));
+        let floor = replicas(rollout) - fences(rollout).unavailable.max(restarts);
         if i64::try_from(left).unwrap_or(i64::MAX) < i64::from(floor) {
             found.push(format!(
                 "INV-4: pod {} is taken away, {left} ready pods are left, {floor} are needed",

@@ -100,12 +100,16 @@ impl Judge {
         if !deleted || step.excused.contains(&change.name) {
             return true;
         }
-        // Of a Rollout that somebody deleted, the pods go too.
+        // Of a Rollout that somebody deleted, the pods go too; a restart that somebody asked for takes
+        // the only one there is.
         let set = controller(&change.object, "ReplicaSet");
         let set = set.and_then(|name| self.get("ReplicaSet", name));
-        match set {
-            None => controller(&change.object, "ReplicaSet").is_some(),
-            Some(set) => controller(set, "Rollout").is_some() && self.rollout_of(set).is_none(),
+        let Some(set) = set else {
+            return controller(&change.object, "ReplicaSet").is_some();
+        };
+        match self.rollout_of(set) {
+            Some(rollout) => replicas(rollout) == 1 && restarts(rollout),
+            None => controller(set, "Rollout").is_some(),
         }
     }
 
@@ -240,6 +244,11 @@ fn sums(step: &Step<'_>, wholes: &BTreeSet<i64>, found: &mut Vec<String>) {
             ));
         }
     }
+}
+
+/// Whether somebody asked for a restart that has not ended.
+pub(super) fn restarts(rollout: &Value) -> bool {
+    rollout.pointer("/spec/restartAt") != rollout.pointer("/status/restartedAt")
 }
 
 /// `spec.replicas`.

@@ -37,6 +37,8 @@ pub(crate) struct Pass<'p, 'a> {
     pub(crate) unproven: bool,
     /// The route of the current header or mirror step was asked for (SE-16).
     pub(crate) route_applied: bool,
+    /// What routes have to say was decided in this pass.
+    pub(crate) routes_decided: bool,
     /// A child was created, or a ReplicaSet resized.
     pub(crate) moved: bool,
     /// Nothing more may be decided in this plan.
@@ -72,6 +74,7 @@ impl<'p, 'a> Pass<'p, 'a> {
             forget_abort: false,
             unproven: false,
             route_applied: false,
+            routes_decided: false,
             moved: false,
             stop: false,
         }
@@ -183,7 +186,9 @@ impl<'p, 'a> Pass<'p, 'a> {
     /// Whether a managed route of a step that was reached leads to the canary (TRF-8).
     fn leads(&self) -> bool {
         let at = self.position();
-        let updates = at.has_stable && !at.promoted && !at.aborted && !at.promote_full;
+        // An abort takes the routes away, but not in a pass that only follows `spec.replicas`.
+        let aborted = at.aborted && self.routes_decided;
+        let updates = at.has_stable && !at.promoted && !aborted && !at.promote_full;
         let later = self
             .revision()
             .parse::<i64>()

@@ -134,9 +134,21 @@ impl Set {
         self.spec == replicas && self.desired() == Some(replicas) && self.available == replicas
     }
 
+    /// Available pods that can be counted on for more requests. Until the ReplicaSet's controller has
+    /// seen the last size these are none: it may have been smaller in between, and pods that are counted
+    /// still are on their way out (INV-1).
+    pub(crate) fn serving(&self) -> i32 {
+        let asked = self.object.spec.replicas.unwrap_or(1);
+        if self.settled {
+            self.available.min(asked)
+        } else {
+            0
+        }
+    }
+
     /// As many pods as wanted, and at least one (CTL-154).
     pub(crate) fn fully_available(&self) -> bool {
-        self.spec != 0 && self.available >= self.spec
+        self.spec != 0 && self.serving() >= self.spec
     }
 
     pub(crate) fn of_experiment(&self) -> bool {

@@ -665,7 +665,9 @@ fn a_weight_waits_for_its_service() {
                 .filter(|set| set.pod_hash() != Some(&v1))
             {
                 let replicas = set.spec.replicas.unwrap_or(0);
+                let generation = set.metadata.generation.unwrap_or_default();
                 let status = set.status.get_or_insert_default();
+                status.observed_generation = generation;
                 status.replicas = replicas;
                 status.ready_replicas = count.min(replicas);
                 status.available_replicas = count.min(replicas);

@@ -311,6 +311,42 @@ fn a_managed_route_has_a_pod() {
     );
 }
 
+/// INV-1, CTL-10: aborted and scaled at once, the pods that a managed route leads to outlive it.
+#[test]
+fn an_abort_takes_the_route_before_the_pods() {
+    let by_agent = json!([{ "headerName": "agent", "headerValue": { "exact": "beta" } }]);
+    let list: Vec<CanaryStep> = serde_json::from_value(json!([
+        { "setHeaderRoute": { "name": "by-agent", "match": by_agent } },
+        { "pause": {} },
+    ]))
+    .unwrap();
+    let built = istio(rollout("web").replicas(4).canary(list)).strategy(|canary| {
+        canary.dynamic_stable_scale = true;
+        let routing = canary.traffic_routing.as_mut().unwrap();
+        routing.managed_routes = serde_json::from_value(json!([{ "name": "by-agent" }])).unwrap();
+    });
+    let mut world = deployed(built);
+    world.set_image("web:v2");
+    world.settle();
+    world.edit(|rollout| rollout.spec.replicas = Some(2));
+    world.abort();
+    let mut led = true;
+    for _ in 0..10 {
+        let asked = world.routes.len();
+        let plan = world.step();
+        led &= !world.routes[asked..]
+            .iter()
+            .any(|want| want.remove_managed_routes);
+        let hash = world.now_status().current_pod_hash;
+        let new = world
+            .sets
+            .values()
+            .find(|set| set.pod_hash() == Some(&hash));
+        assert!(!led || new.unwrap().spec.replicas > Some(0), "{plan:?}");
+    }
+    assert!(!led);
+}
+
 fn roles(world: &World) -> String {
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     for pod in world.pods.values() {

@@ -1,0 +1,125 @@
+//! Pods that are counted still and are on their way out.
+
+use serde_json::json;
+
+use super::{cluster, istio};
+use crate::testing::world::World;
+use crate::testing::{pause, rollout, weight};
+
+/// Aborted, its pods gone a moment ago: the ReplicaSet of the new version has just been asked to shrink
+/// to nothing, and its status does not know yet.
+fn just_shrunk(world: &mut World) {
+    world.settle();
+    world.set_image("web:v2");
+    world.settle();
+    world.abort();
+    world.settle();
+    world.frozen = true;
+    world.advance(31);
+    world.step();
+    let hash = world.now_status().current_pod_hash;
+    let new = world
+        .sets
+        .values()
+        .find(|set| set.pod_hash() == Some(&hash));
+    let new = new.unwrap();
+    let counted = new
+        .status
+        .as_ref()
+        .map_or(0, |status| status.available_replicas);
+    assert!(
+        new.spec.replicas == Some(0) && counted > 0,
+        "{}",
+        world.line()
+    );
+}
+
+/// INV-1: a full promotion at the moment at which the aborted version's pods go.
+#[test]
+fn do_not_make_a_version_active() {
+    let built = rollout("web")
+        .replicas(3)
+        .blue_green("active", "preview")
+        .with(|r| {
+            let spec = r.spec.strategy.blue_green.as_mut().unwrap();
+            spec.auto_promotion_enabled = Some(false);
+        });
+    let mut world = cluster(built);
+    just_shrunk(&mut world);
+    let stable = world.now_status().stable_rs;
+    world.promote_full();
+    for _ in 0..5 {
+        world.step();
+        assert_eq!(
+            world.services["active"].pod_hash(),
+            stable,
+            "{}",
+            world.line()
+        );
+    }
+    world.frozen = false;
+    world.settle();
+    world.advance(1);
+    world.settle();
+    assert_ne!(world.services["active"].pod_hash(), stable);
+    assert_eq!(
+        world.now_status().stable_rs,
+        world.now_status().current_pod_hash
+    );
+}
+
+/// INV-1, INV-2: the same with a router: they get no traffic.
+#[test]
+fn get_no_traffic() {
+    let mut world = cluster(istio(
+        rollout("web").replicas(4).canary([weight(50), pause()]),
+    ));
+    just_shrunk(&mut world);
+    world.promote_full();
+    let asked = world.routes.len();
+    for _ in 0..5 {
+        world.step();
+    }
+    assert!(world.routes[asked..].iter().all(|want| want.weight == 0));
+    let status = world.now_status();
+    assert_ne!(status.stable_rs, status.current_pod_hash);
+    world.frozen = false;
+    world.settle();
+    let status = world.now_status();
+    assert_eq!(status.stable_rs, status.current_pod_hash);
+}
+
+/// INV-1: of a pair that takes turns, a header route leads to the one of the new version only once that
+/// selects it.
+#[test]
+fn get_no_header_route() {
+    let by_agent = json!([{ "headerName": "agent", "headerValue": { "exact": "beta" } }]);
+    let steps =
+        json!([{ "setHeaderRoute": { "name": "by-agent", "match": by_agent } }, { "pause": {} }]);
+    let built = istio(rollout("web").replicas(4).canary([pause()])).strategy(|canary| {
+        canary.steps = serde_json::from_value(steps).unwrap();
+        canary.canary_service.clear();
+        canary.stable_service.clear();
+        let pair = json!({ "pingService": "ping", "pongService": "pong" });
+        canary.ping_pong = serde_json::from_value(pair).unwrap();
+        let routing = canary.traffic_routing.as_mut().unwrap();
+        routing.managed_routes = serde_json::from_value(json!([{ "name": "by-agent" }])).unwrap();
+    });
+    let mut world = cluster(built);
+    world.settle();
+    for image in ["web:v2", "web:v3"] {
+        world.set_image(image);
+        let asked = world.routes.len();
+        world.settle();
+        let with_route = |want: &&crate::traffic::Want| want.header_route.is_some();
+        let led = world.routes[asked..]
+            .iter()
+            .find(with_route)
+            .cloned()
+            .unwrap();
+        let selects = world.services[&led.canary_service].pod_hash().to_owned();
+        assert_eq!(selects, led.canary_hash);
+        world.promote();
+        world.settle();
+    }
+}
