@@ -17,6 +17,7 @@ pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
     let Some(spec) = pass.ctx.blue_green() else {
         return Flow::Stop;
     };
+    pass.pauses.remove(PauseReason::CanaryPauseStep); // of a strategy that was edited away
     let new = pass.new_hash().to_owned();
     if !pass.halted() && pass.view.new.is_some() {
         services::point(pass, &spec.preview_service, &new); // at once, ready or not (CTL-118)
@@ -214,9 +215,9 @@ fn pause_over(pass: &Pass<'_, '_>) -> bool {
         (true, seconds) if seconds <= 0 => true,
         (true, seconds) => match since {
             Some(since) => pass.now() > later(since.timestamp(), seconds),
-            None => pause::resumed(read, &PauseReason::BlueGreenPause),
+            None => pause::resumed(read),
         },
-        (false, _) => pause::resumed(read, &PauseReason::BlueGreenPause),
+        (false, _) => pause::resumed(read),
     }
 }
 
@@ -258,7 +259,7 @@ fn pause_pass(pass: &mut Pass<'_, '_>) {
             let why = Why::new(Reason::NeedsPromotion, pass.ctx.me(), message);
             pass.wait(why.since(since.timestamp()).command("promote"));
         }
-        None if read.controller_pause => {} // the user has just resumed
+        None if pause::resumed(read) => {} // the user has just resumed
         None => pass.pauses.add(PauseReason::BlueGreenPause),
     }
 }
@@ -295,8 +296,12 @@ fn switch_active(pass: &mut Pass<'_, '_>) {
     if pass.aborted() && !pass.promoted() {
         return back_to_stable(pass, &spec.active_service, &active);
     }
-    if active.is_empty() && pass.view.stable().is_some() && pass.view.stable() != pass.view.new {
-        return back_to_stable(pass, &spec.active_service, &active);
+    let adopts = active.is_empty() && pass.view.stable().is_some();
+    if adopts && pass.view.stable() != pass.view.new {
+        back_to_stable(pass, &spec.active_service, &active);
+        if !active_hash(pass).is_empty() {
+            return;
+        }
     }
     let replicas = pass.ctx.replicas;
     let saturated = pass.new_set().is_some_and(|set| set.saturated(replicas));
@@ -321,8 +326,10 @@ fn back_to_stable(pass: &mut Pass<'_, '_>, service: &str, active: &str) {
         .iter()
         .find(|set| set.hash == active)
         .map_or(0, |set| set.available);
+    // Without a hash it selects the pods of all versions.
+    let loses = active.is_empty() && services::loses_capacity(pass, stable);
     let enough = count.available.saturating_add(pass.ctx.fences.unavailable) >= pass.ctx.replicas
-        || count.available >= behind;
+        || (count.available >= behind && !loses);
     if active == hash || (count.available > 0 && enough) {
         return services::point(pass, service, &hash);
     }

@@ -16,6 +16,7 @@ use crate::{
 
 /// One pass.
 pub(crate) fn pass(pass: &mut Pass<'_, '_>) -> Flow {
+    pass.pauses.remove(PauseReason::BlueGreenPause); // of a strategy that was edited away
     if changed(pass) {
         reset(pass);
         return status::finish(pass);
@@ -223,7 +224,8 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
         pass.wait(why);
         return false;
     }
-    let holds = abort::holds(pass);
+    // What the status says about an update that was reverted is not about stable.
+    let holds = abort::holds(pass) && new != stable;
     for index in [stable, new.filter(|_| !holds)].into_iter().flatten() {
         if let Some(set) = pass.view.sets.get_mut(index) {
             set.strip_deadline();
@@ -260,7 +262,10 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
     } else {
         let just_set = crate::decide::pass::recorded(&pass.next);
         let weights = routing::proven(pass, just_set);
-        let to = routed::counts(&pass.routed(weights)).canary;
+        let mut to = routed::counts(&pass.routed(weights)).canary;
+        if Some(index) == pass.view.stable() {
+            to = to.max(pass.ctx.replicas); // reverted, and the status does not say so yet (INV-3)
+        }
         let spec = pass.set(index).map_or(0, |set| set.spec);
         if routing::in_doubt(pass) {
             to.max(spec)

@@ -63,13 +63,12 @@ impl Pauses {
     }
 }
 
-/// Whether the user just resumed: the controller had paused, and the condition is gone (CTL-137).
-pub(crate) fn resumed(read: &RolloutStatus, reason: &PauseReason) -> bool {
-    read.controller_pause
-        && read
-            .pause_conditions
-            .iter()
-            .all(|pause| pause.reason != *reason)
+/// Whether the user just resumed: the controller had paused, and the condition is gone (CTL-137). A
+/// pause of another strategy that was edited away is neither this one nor its end.
+pub(crate) fn resumed(read: &RolloutStatus) -> bool {
+    let own = [PauseReason::CanaryPauseStep, PauseReason::BlueGreenPause];
+    let paused = |pause: &PauseCondition| own.contains(&pause.reason);
+    read.controller_pause && !read.pause_conditions.iter().any(paused)
 }
 
 /// The pause step: adds its condition, or waits (CTL-11 l). Answers whether the current step is one.
@@ -82,7 +81,7 @@ pub(crate) fn step(pass: &mut Pass<'_, '_>) -> bool {
     }
     let read = pass.read();
     let Some(since) = since(read, &PauseReason::CanaryPauseStep) else {
-        if !read.controller_pause {
+        if !resumed(read) {
             pass.pauses.add(PauseReason::CanaryPauseStep);
         }
         return true;
@@ -132,7 +131,7 @@ pub(crate) fn left_over(pass: &Pass<'_, '_>) -> bool {
 pub(crate) fn step_over(pass: &Pass<'_, '_>, hold: Hold) -> bool {
     let read = pass.read();
     match since(read, &PauseReason::CanaryPauseStep) {
-        None => read.controller_pause,
+        None => resumed(read),
         Some(since) => match hold {
             Hold::UntilPromoted => false,
             Hold::Seconds(seconds) => pass.now() > later(since.timestamp(), seconds),

@@ -235,9 +235,9 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
     };
     let whole = ctx.whole();
     // However small its share: where it grows there is a pod (INV-1).
-    let grows = pass
-        .recorded()
-        .is_some_and(|on| desired.weight < on.canary && ctx.replicas > 0);
+    // A router that was never asked leaves it everything or nothing, nobody knows.
+    let before = pass.recorded().map_or(whole, |on| on.canary);
+    let grows = desired.weight < before && ctx.replicas > 0;
     if grows && !desired.going_back && stable.available == 0 {
         return Gate::Shut;
     }

@@ -83,12 +83,13 @@ fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<us
     let right = view.pod_hash() == set.hash;
     // Scaled to zero, there is nothing to wait for.
     let empty = pass.ctx.replicas == 0 && set.spec == 0;
-    let ready = empty
-        || if view.managed_by.is_some() {
-            set.serving() > 0
-        } else {
-            set.fully_available()
-        };
+    let count = if view.managed_by.is_some() {
+        set.serving() > 0
+    } else {
+        set.fully_available()
+    };
+    let narrows = view.pod_hash().is_empty() && index == pass.view.stable();
+    let ready = empty || (count && !(narrows && loses_capacity(pass, set)));
     let (hash, name) = (set.hash.clone(), set.name.clone());
     if ready || (right && view.managed_by.is_some()) {
         return point(pass, service, &hash);
@@ -99,6 +100,16 @@ fn point_when_available(pass: &mut Pass<'_, '_>, service: &str, index: Option<us
         format!("Service/{service}"),
         message,
     ));
+}
+
+/// Whether a Service that selects the pods of all versions would get too few by selecting one (INV-2,
+/// FLT-22).
+pub(crate) fn loses_capacity(pass: &Pass<'_, '_>, set: &Set) -> bool {
+    let others = pass.view.sets.iter().filter(|other| other.name != set.name);
+    let others = others
+        .map(|other| other.available)
+        .fold(0, i32::saturating_add);
+    others > 0 && set.serving() < pass.ctx.floor()
 }
 
 /// Names of the Services of a canary: (stable, canary), as routers and status call them.

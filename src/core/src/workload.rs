@@ -22,7 +22,10 @@ pub(crate) fn progressively(pass: &mut Pass<'_, '_>, new: usize, resized: bool) 
     if mode(pass) != "progressively" {
         return;
     }
-    let ready = pass.read().ready_replicas;
+    // The status may tell of pods that are gone, or are about to go.
+    let sets = pass.view.sets.iter().map(|set| set.ready.min(set.spec));
+    let there = sets.fold(0, i32::saturating_add);
+    let ready = pass.read().ready_replicas.min(there);
     let shrunk = resized
         && pass
             .set(new)

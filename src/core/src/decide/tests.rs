@@ -23,6 +23,7 @@ mod rules;
 mod runs;
 mod safety;
 mod subsets;
+mod switches;
 mod takeover;
 
 /// A Rollout behind Istio, split by Services.

@@ -660,3 +660,27 @@ fn a_retry_is_not_failed_by_the_last_attempt() {
     world.settle();
     assert!(world.line().ends_with("Healthy"), "{}", world.line());
 }
+
+/// CTL-10, INV-3: a scaling event together with the way back to stable, whose update was aborted, sizes
+/// stable as what it is.
+#[test]
+fn an_aborted_update_does_not_scale_away_the_stable_version_it_goes_back_to() {
+    let builder = dynamic(rollout("web").replicas(5).canary([weight(20), pause()]));
+    let mut world = deployed(builder);
+    world.set_image("web:v2");
+    world.settle();
+    world.abort();
+    world.settle();
+    world.broken.insert("web:v1".to_owned());
+    world.play();
+    world.edit(|r| {
+        r.spec.template = crate::testing::template("web", "web:v1");
+        r.spec.replicas = Some(2);
+    });
+    let stable = world.now_status().stable_rs;
+    for _ in 0..5 {
+        world.step();
+        assert!(world.set_of(&stable).unwrap().spec.replicas >= Some(2));
+        world.play();
+    }
+}

@@ -199,6 +199,24 @@ fn progressively() {
     );
 }
 
+/// CTL-146, INV-4: pods that the status still counts, and that are gone, are no reason to scale down.
+#[test]
+fn what_is_gone_is_not_counted() {
+    let mut world = referring("Deployment", "progressively");
+    world.startup = 1000;
+    world.settle();
+    world.status(|status| status.ready_replicas = 4);
+    world.step();
+    assert_eq!(replicas(&world), Some(4), "{}", world.line());
+    for set in world.sets.values_mut() {
+        let status = set.status.get_or_insert_default();
+        (status.ready_replicas, status.available_replicas) = (2, 2);
+    }
+    world.status(|status| status.ready_replicas = 4);
+    world.step();
+    assert_eq!(replicas(&world), Some(2), "{}", world.line());
+}
+
 /// SE-26: a first revision that never became healthy does not keep the Deployment for ever; after
 /// the first health its size is the user's.
 #[test]
