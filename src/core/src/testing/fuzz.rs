@@ -25,14 +25,17 @@ use std::str::FromStr;
 
 use sluice_crds::Rollout;
 
+pub mod more;
 pub mod op;
 pub mod random;
 pub mod shape;
 
 mod cache;
+mod change;
 mod ending;
 mod execute;
 mod happen;
+mod late;
 mod observer;
 mod outside;
 mod stage;
@@ -109,9 +112,17 @@ impl Case {
     /// The events, with their indices.
     #[must_use]
     pub fn events(&self) -> Vec<(usize, Op)> {
-        let all = op::schedule(&mut Random::new(self.seed, 2));
+        let usual = op::schedule(&mut Random::new(self.seed, 2));
+        let length = usual.len();
+        let more = more::schedule(&mut Random::new(self.seed, 6), length);
+        let more = more.into_iter().zip(length..);
+        let more = more.map(|((at, op), index)| (at, index, op));
+        let usual = usual.into_iter().enumerate();
+        let mut all: Vec<_> = usual.map(|(at, op)| (at, at, op)).chain(more).collect();
+        // What happens besides has higher indices, and comes before the event at its place.
+        all.sort_by_key(|(at, index, _)| (*at, *index < length, *index));
         let kept = |index: &usize| self.kept.as_ref().is_none_or(|kept| kept.contains(index));
-        let all = all.into_iter().enumerate();
+        let all = all.into_iter().map(|(_, index, op)| (index, op));
         all.filter(|(index, _)| kept(index)).collect()
     }
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sluice_crds::{AnalysisRun, Experiment, ReplicaSet, Rollout};
 
 use super::op::Lag;
-use crate::observed::ServiceView;
+use crate::observed::{ServiceView, Workload};
 use crate::testing::world::World;
 
 /// Objects as the controller knows them.
@@ -19,6 +19,8 @@ pub(super) struct Cache {
     pub(super) services: BTreeMap<String, ServiceView>,
     pub(super) runs: BTreeMap<String, Arc<AnalysisRun>>,
     pub(super) experiments: BTreeMap<String, Arc<Experiment>>,
+    /// The Deployment, whether it is referenced or not.
+    pub(super) workload: Workload,
     pub(super) lag: Lag,
 }
 
@@ -30,6 +32,7 @@ impl Cache {
             services: BTreeMap::new(),
             runs: BTreeMap::new(),
             experiments: BTreeMap::new(),
+            workload: world.workload.clone(),
             lag: Lag::default(),
         };
         cache.arrive(world, &BTreeSet::new());
@@ -65,6 +68,45 @@ impl Cache {
             .map(|(name, view)| (name.clone(), view.clone()))
             .collect();
         true
+    }
+
+    /// The same for the Deployment, which may be gone.
+    pub(super) fn arrive_workload(&mut self, world: &World, gone: bool) -> bool {
+        if self.lag.services {
+            return false;
+        }
+        self.read_workload(world, gone)
+    }
+
+    /// A live read of the Deployment.
+    pub(super) fn read_workload(&mut self, world: &World, gone: bool) -> bool {
+        let there = match &world.workload {
+            Workload::Found(found) if !gone => found.generation,
+            Workload::Found(_) | Workload::NotReferenced | Workload::Unusable(_) => None,
+        };
+        let known = match &self.workload {
+            Workload::Found(found) => found.generation,
+            Workload::NotReferenced | Workload::Unusable(_) => None,
+        };
+        let news = there != known;
+        if news {
+            self.workload = match there {
+                Some(_) => world.workload.clone(),
+                None => Workload::NotReferenced,
+            };
+        }
+        news
+    }
+
+    /// What the Rollout refers to, as far as it is known.
+    pub(super) fn referenced(&self) -> Workload {
+        match (&self.rollout.spec.workload_ref, &self.workload) {
+            (None, _) => Workload::NotReferenced,
+            (Some(_), Workload::Found(found)) => Workload::Found(found.clone()),
+            (Some(_), Workload::NotReferenced | Workload::Unusable(_)) => {
+                Workload::Unusable("deployments.apps \"web\" not found".to_owned())
+            }
+        }
     }
 
     /// A live read of the Rollout.

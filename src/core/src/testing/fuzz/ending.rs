@@ -1,7 +1,7 @@
 //! How every schedule ends: faults stop, and the Rollout has to come to rest, to obey an abort and to
 //! finish once a user wants it to (INV-8, INV-10, INV-15).
 
-use sluice_crds::hash::pod_template_hash;
+use sluice_crds::hash::known_pod_template_hashes;
 use sluice_crds::rollout::RolloutPhase;
 
 use super::op::{Lag, Op, Router, Verb};
@@ -34,6 +34,7 @@ impl Stage {
         self.world.frozen = false;
         self.plane.become_so(Router::Delay(1));
         self.hidden.clear();
+        self.gone = false;
         self.due = true;
         let invalid = Op::Invalid(false);
         self.happen(&invalid)?;
@@ -219,13 +220,15 @@ impl Stage {
         let status = self.world.now_status();
         let spec = &self.world.rollout.spec;
         let line = self.line();
-        let hash = pod_template_hash(&spec.template, status.collision_count);
-        if status.current_pod_hash != hash || status.stable_rs != hash {
+        let known = known_pod_template_hashes(self.template(), status.collision_count);
+        let hash = status.stable_rs.clone();
+        if status.current_pod_hash != hash || !known.contains(&hash) {
             return Err(format!(
-                "FLT-24 healthy on another version than {hash}: {line}"
+                "FLT-24 healthy on another version than {known:?}: {line}"
             ));
         }
         self.stable_serves("INV-15 at the end")?;
+        self.taken_over()?;
         let replicas = spec.replicas();
         for (name, set) in &self.world.sets {
             let size = set.spec.replicas.unwrap_or(1);

@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 
+use super::late::Write;
 use super::op::Fault;
 use super::stage::{Stage, Wrong};
 use crate::observed::peak;
@@ -11,7 +12,7 @@ use crate::plan::{Action, Plan};
 use crate::testing::world::Refusal;
 
 /// Why a pass ended before its plan did.
-enum Stop {
+pub(super) enum Stop {
     /// Something was written by somebody else meanwhile.
     Conflict,
     Failed(FailedWrite, String, bool),
@@ -73,6 +74,7 @@ impl Stage {
         self.memory = super::stage::Memory::default();
         self.cache.lag = super::op::Lag::default();
         self.cache.arrive(&self.world, &self.hidden);
+        self.cache.arrive_workload(&self.world, self.gone);
         self.plan.wake = None;
         self.retry = None;
         self.due = true;
@@ -89,6 +91,9 @@ impl Stage {
         let count = plan.actions.len() + usize::from(plan.status.is_some());
         let at = |index: usize| fault.as_ref().filter(|(at, _)| at % count.max(1) == index);
         for (index, planned) in plan.actions.iter().enumerate() {
+            if let Some((_, Fault::Late(seconds))) = at(index) {
+                return Err(self.lose_lease(*seconds, Write::Of(planned.action.clone(), version)));
+            }
             let lost = self.disturb(at(index).map(|(_, fault)| fault), &planned.action)?;
             self.one(&planned.action, &mut version)?;
             self.world.events.extend(planned.events.iter().cloned());
@@ -100,6 +105,10 @@ impl Stage {
             let nothing = Action::PatchRollout {
                 patch: serde_json::Value::Null,
             };
+            if let Some((_, Fault::Late(seconds))) = at(plan.actions.len()) {
+                let write = Write::Status(Box::new(next.clone()), version);
+                return Err(self.lose_lease(*seconds, write));
+            }
             let lost = self.disturb(at(plan.actions.len()).map(|(_, fault)| fault), &nothing)?;
             self.guard_rollout(version.as_ref())?;
             self.world.status(|status| status.clone_from(next));
@@ -120,7 +129,7 @@ impl Stage {
         };
         self.tell(|_| format!("  at this write: {fault:?}"));
         match fault {
-            Fault::Crash => return Err(Stop::Died),
+            Fault::Crash | Fault::Late(_) => return Err(Stop::Died),
             Fault::Refused => return Err(self.failed(action, false)),
             Fault::Lost => return Ok(true),
             Fault::Conflict => {
@@ -168,7 +177,15 @@ impl Stage {
             self.cache.services.remove(name);
             return Err(Stop::Conflict);
         }
+        let foreign = self.foreign(action);
+        self.check_workload(action).map_err(Stop::Wrong)?;
         let written = self.world.write(action);
+        if foreign != self.foreign(action) {
+            return Err(Stop::Wrong(format!(
+                "INV-11 {} loses what strangers wrote: {foreign:?}",
+                super::tell::action(&action.clone().into())
+            )));
+        }
         if let Action::Route(want) = action {
             self.plane.ask(want, self.world.now);
             self.memory.routed = Some((**want).clone());
@@ -221,10 +238,10 @@ impl Stage {
             Action::TerminateExperiment { name } | Action::DeleteExperiment { name } => {
                 cache.read_experiment(world, name);
             }
-            Action::Route(_)
-            | Action::PatchPod { .. }
-            | Action::EvictPod { .. }
-            | Action::ScaleWorkload { .. } => {}
+            Action::ScaleWorkload { .. } => {
+                cache.read_workload(world, self.gone);
+            }
+            Action::Route(_) | Action::PatchPod { .. } | Action::EvictPod { .. } => {}
         }
     }
 }

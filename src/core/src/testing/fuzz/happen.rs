@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sluice_crds::Rollout;
 use sluice_crds::analysis::AnalysisPhase;
 
+use super::more::More;
 use super::op::{Missing, Op, Verb};
 use super::outside;
 use super::shape;
@@ -22,6 +23,14 @@ impl Stage {
             Op::Pass => {
                 self.due = true;
                 self.turn()?;
+            }
+            Op::More(more) => {
+                if let More::Fight(one, other, rounds) = **more {
+                    self.fight([one, other], rounds)?;
+                } else {
+                    self.happen(op)?;
+                    self.turn()?;
+                }
             }
             Op::Next(at, fault) => self.fault = Some((*at, fault.clone())),
             _ => {
@@ -53,10 +62,7 @@ impl Stage {
         match op {
             Op::Wait(_) | Op::Pass | Op::Next(..) => {}
             Op::Image(number) => {
-                let wanted = template("web", &shape::image(*number));
-                if world.rollout.spec.template != wanted {
-                    world.edit(|rollout| rollout.spec.template = wanted);
-                }
+                self.set_template(template("web", &shape::image(*number)));
             }
             Op::Scale(replicas) => {
                 if world.rollout.spec.replicas != Some(*replicas) {
@@ -64,13 +70,13 @@ impl Stage {
                 }
             }
             Op::Strategy(seed) => {
-                let strategy = shape::strategy(*seed, self.kind, &world.rollout);
-                world.edit(|rollout| rollout.spec.strategy = strategy);
+                let strategy = shape::strategy(*seed, self.kind, &self.inlined());
+                self.world.edit(|rollout| rollout.spec.strategy = strategy);
             }
             Op::Steps(seed) => {
                 if self.kind != shape::Kind::BlueGreen {
-                    let steps = shape::steps(*seed, self.kind, &world.rollout);
-                    world.edit(|rollout| {
+                    let steps = shape::steps(*seed, self.kind, &self.inlined());
+                    self.world.edit(|rollout| {
                         if let Some(canary) = &mut rollout.spec.strategy.canary {
                             canary.steps = steps;
                         }
@@ -122,6 +128,7 @@ impl Stage {
                 }
             }
             Op::Missing(what, missing) => self.miss(*what, *missing),
+            Op::More(more) => self.more(more)?,
         }
         Ok(())
     }
@@ -210,12 +217,12 @@ impl Stage {
 
     fn undo(&mut self, revision: i64) {
         let rollout = &self.world.rollout;
-        let current = rollout.spec.template.value();
+        let current = self.template().value();
         let undone = commands::undo(rollout, &current, self.world.sets.values(), revision);
         if let Ok(Undo::Patch { patch, .. }) = undone {
             let template = patch.pointer("/0/value").cloned().unwrap_or_default();
             let template = serde_json::from_value(template).expect("a template");
-            self.world.edit(|rollout| rollout.spec.template = template);
+            self.set_template(template);
         }
     }
 

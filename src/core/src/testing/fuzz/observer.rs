@@ -29,6 +29,8 @@ pub(super) struct Observer {
 pub(super) struct State {
     /// Destinations with a share and without a ready pod.
     empty: BTreeSet<String>,
+    /// Destinations with all the ready pods there are.
+    most: BTreeSet<String>,
     /// Destinations with less ready pods than their share needs.
     weak: BTreeSet<String>,
     /// Ready pods missing to `replicas - maxUnavailable`.
@@ -80,6 +82,11 @@ impl Observer {
         self.alone
     }
 
+    /// Ready pods, if the controller could know them.
+    pub(super) fn ready(&self, world: &World) -> Option<i64> {
+        self.fair.then(|| ready(world, ""))
+    }
+
     /// What is wrong now.
     pub(super) fn state(&self, stage: &Stage) -> State {
         let world = &stage.world;
@@ -98,6 +105,7 @@ impl Observer {
                     .any(|step| step.set_canary_scale.is_some())
         });
         let routed = !matches!(stage.kind, Kind::Basic | Kind::BlueGreen);
+        let all = ready(world, "");
         for to in destinations(stage).iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
             // A single pod without surge is replaced in place.
@@ -107,6 +115,9 @@ impl Observer {
             let parts = i64::from(replicas) * i64::from(to.share);
             let whole = i64::from(to.whole.max(1));
             let need = (parts + whole - 1) / whole;
+            if has == all {
+                state.most.insert(to.name.clone());
+            }
             if !by_hand && has + slack < need && (routed || stage.kind == Kind::BlueGreen) {
                 state.weak.insert(to.name.clone());
             }
@@ -116,7 +127,6 @@ impl Observer {
             );
             state.words.push_str(&words);
         }
-        let all = ready(world, "");
         state.missing = (i64::from(replicas) - slack - all).max(0);
         if stage.kind == Kind::Basic {
             let asked: i64 = world
@@ -217,6 +227,8 @@ fn worse(before: &State, after: &State, what: impl Fn() -> String) -> Result<(),
     if before.empty.is_empty()
         && before.weak.is_empty()
         && let Some(name) = new(&before.weak, &after.weak)
+        // First routes: nobody had more before.
+        && !(before.words.is_empty() && after.most.contains(&name))
     {
         return tell(
             "INV-2",

@@ -2,6 +2,7 @@
 
 use sluice_crds::analysis::AnalysisPhase;
 
+use super::more::More;
 use super::random::Random;
 use super::shape::IMAGES;
 
@@ -56,6 +57,8 @@ pub enum Op {
     TerminateChild(u8),
     /// A Service or template is gone, or is back.
     Missing(Missing, bool),
+    /// What happens to some Rollouts only.
+    More(Box<More>),
 }
 
 /// Verbs of the plugin.
@@ -99,6 +102,9 @@ pub enum Fault {
     Conflict,
     /// Something happens first.
     First(Box<Op>),
+    /// The controller loses its lease with the write under way: it arrives so many seconds later, when
+    /// another one is at work.
+    Late(i64),
 }
 
 /// How the router answers, where it can tell at all.

@@ -81,6 +81,11 @@ impl Plane {
         self.play(now);
     }
 
+    /// Whether what was asked for is in force.
+    pub(super) fn settled(&self) -> bool {
+        self.live == self.asked
+    }
+
     /// When what was asked for comes into force.
     pub(super) fn due(&self) -> Option<Timestamp> {
         if self.live == self.asked {
@@ -102,11 +107,26 @@ impl Plane {
         due
     }
 
+    /// Another controller had another name for the version.
+    pub(super) fn rehash(&mut self, from: &str, to: &str) {
+        for split in [&mut self.asked, &mut self.live].into_iter().flatten() {
+            for hash in [&mut split.canary_hash, &mut split.stable_hash] {
+                if hash == from {
+                    to.clone_into(hash);
+                }
+            }
+        }
+    }
+
     /// What it says about the last want of this controller.
     pub(super) fn verify(&self, want: Option<&Want>) -> Verification {
         match (want, self.mode) {
             (None, _) => Verification::NotSupported,
             _ if !self.verifies => Verification::NotSupported,
+            // Route objects that nobody has asked for anything.
+            (Some(_), Router::Delay(_) | Router::Stuck) if self.asked.is_none() => {
+                Verification::NotVerified
+            }
             (Some(_), Router::Unreachable) => Verification::Failed("timeout".to_owned()),
             (Some(_), Router::Delay(_) | Router::Stuck) if self.live == self.asked => {
                 Verification::Verified

@@ -10,13 +10,14 @@ use sluice_crds::analysis::AnalysisPhase;
 use sluice_crds::references::ServiceFacts;
 
 use super::cache::Cache;
+use super::late::Straggler;
 use super::observer::Observer;
 use super::op::{Fault, Verdict};
 use super::outside::{Analyses, Plane};
 use super::shape::{Kind, Shape};
 use crate::decide::{decide, needs_pods};
 use crate::invariants::Trace;
-use crate::observed::{Failure, Observed, Peak, Seen, Settings, Workload};
+use crate::observed::{Failure, Observed, Peak, Seen, Settings};
 use crate::plan::Plan;
 use crate::testing::world::World;
 use crate::traffic::{Verification, Want};
@@ -51,6 +52,14 @@ pub(super) struct Stage {
     pub(super) trace: Trace,
     /// Services that are not there for the moment.
     pub(super) hidden: BTreeSet<String>,
+    /// The Deployment is not there for the moment.
+    pub(super) gone: bool,
+    /// Whether a router can tell what is in force.
+    pub(super) verifies: bool,
+    /// Strangers have written something.
+    pub(super) strangers: bool,
+    /// A write that is still under way.
+    pub(super) straggler: Option<Straggler>,
     /// What goes wrong at which write of the next plan that has any.
     pub(super) fault: Option<(usize, Fault)>,
     /// The spec's own `minReadySeconds` while an invalid one stands in its place.
@@ -83,6 +92,10 @@ impl Stage {
             observer: Observer::default(),
             trace: Trace::default(),
             hidden: BTreeSet::new(),
+            gone: false,
+            strangers: false,
+            verifies: shape.verifies,
+            straggler: None,
             fault: None,
             valid: None,
             plan: Plan::default(),
@@ -137,7 +150,7 @@ impl Stage {
             needs_pods(&cache.rollout, world.now).then(|| world.pods.values().cloned().collect());
         Observed {
             rollout: Arc::clone(&cache.rollout),
-            workload: Workload::NotReferenced,
+            workload: cache.referenced(),
             replica_sets: cache.sets.values().cloned().collect(),
             services,
             analysis_runs: cache.runs.values().cloned().collect(),
@@ -238,8 +251,10 @@ impl Stage {
     /// Everything that happens at this moment, the controller included.
     pub(super) fn turn(&mut self) -> Result<(), Wrong> {
         for _ in 0..AT_ONCE {
-            let moved = self.play()?;
-            let news = self.cache.arrive(&self.world, &self.hidden);
+            let mut moved = self.play()?;
+            moved |= self.arrive_late();
+            let mut news = self.cache.arrive(&self.world, &self.hidden);
+            news |= self.cache.arrive_workload(&self.world, self.gone);
             let now = self.world.now;
             let timed = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
             if self.due || news || timed(self.plan.wake) || timed(self.retry) {
@@ -265,6 +280,7 @@ impl Stage {
             self.retry,
             self.plane.due(),
             self.analyses.due(now),
+            self.straggler.as_ref().map(|late| late.at),
             pods,
         ];
         others.into_iter().flatten().filter(|at| *at > now).min()

@@ -27,6 +27,9 @@ fn random_schedules_keep_every_invariant() {
 /// that are going are not counted on (INV-4), a fast rollback needs no new proof (INV-9), an index
 /// says nothing about steps that were changed since (INV-14), looking is no unrest (INV-8), pods
 /// that serve stay through an undo (INV-4), and so does doubt about a split through a crash (INV-3).
+/// A Service of all versions is not narrowed too early (FLT-22), a new router gives nothing to a stable
+/// version without pods (INV-1), a Deployment shrinks for pods that are there (CTL-146), and a stale
+/// abort scales no stable version away (INV-3).
 #[test]
 fn what_failed_once_holds() {
     let cases = [
@@ -40,6 +43,12 @@ fn what_failed_once_holds() {
         "3531:0,1,11,13,18,20,21,25",
         "4661:0,1,2,4,31,32",
         "4911:0,1,2,5,6,9,14,15",
+        "198:0,1,18,19",
+        "538:15,1,4,17",
+        "1202:0,1,19",
+        "489:0,1,10,22,25,26,42,31,43",
+        "78:20,21,0,1",
+        "3754:34,2,9,10,15,21,22,27,30",
     ];
     for text in cases {
         let failure = text.parse::<Case>().unwrap().run().failure;
