@@ -334,7 +334,8 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             pass.wait(Why::new(Reason::PodsNotGone, object, message));
             return resized;
         }
-        if set.available < set.spec {
+        // Pods that are missing come back, where nobody confirms that they are not needed (INV-3).
+        if set.available < set.spec && !routing::in_doubt(pass) {
             let to = set.available;
             resized |= pass.resize(index, to);
         }
@@ -353,7 +354,7 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
         pass.ctx.floor()
     };
     let mut budget = available - i64::from(floor);
-    if pass.ctx.routing().is_some() && routing::in_doubt(pass) {
+    if routing::in_doubt(pass) {
         return resized;
     }
     others.sort_by_key(|i| std::cmp::Reverse(pass.set(*i).map_or(0, Set::revision)));

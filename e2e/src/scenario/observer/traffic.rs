@@ -59,7 +59,15 @@ impl Judge {
         for flow in self.flows.iter().filter(|flow| is_out(flow)) {
             let old = before.iter().find(|old| is_same(old, flow));
             let known = old.is_some_and(|old| is_out(old) && flow.share <= old.share);
-            if known || lost || taken || nobody || unwanted || !self.served.contains(&flow.route) {
+            let gone = self.is_gone(&flow.destination);
+            if known
+                || lost
+                || taken
+                || gone
+                || nobody
+                || unwanted
+                || !self.served.contains(&flow.route)
+            {
                 continue;
             }
             found.push(format!(
@@ -84,6 +92,12 @@ impl Judge {
             .cloned()
             .collect();
         self.served.extend(serving);
+    }
+
+    /// Whether the Service of a destination is not there: no controller takes that away.
+    fn is_gone(&self, destination: &str) -> bool {
+        let service = destination.split('/').next().unwrap_or_default();
+        self.get("Service", service).is_none()
     }
 
     /// A pod that is no longer there, or not ready, and nobody decided that.

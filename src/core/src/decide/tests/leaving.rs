@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{cluster, istio};
 use crate::testing::world::World;
 use crate::testing::{pause, rollout, weight};
+use crate::traffic::Verification;
 
 /// Aborted, its pods gone a moment ago: the ReplicaSet of the new version has just been asked to shrink
 /// to nothing, and its status does not know yet.
@@ -122,4 +123,34 @@ fn get_no_header_route() {
         world.promote();
         world.settle();
     }
+}
+
+/// INV-3: with a split that nobody confirmed, lost pods of a version that had all traffic come back.
+#[test]
+fn come_back_while_the_split_is_in_doubt() {
+    let mut world = cluster(istio(rollout("web").replicas(4).canary([weight(50)])));
+    world.verification = Verification::Verified;
+    world.settle();
+    let old = world.now_status().stable_rs;
+    world.set_image("web:v2");
+    world.settle();
+    assert_ne!(world.now_status().stable_rs, old);
+    world.verification = Verification::NotVerified;
+    let name = world
+        .sets
+        .iter()
+        .find(|(_, set)| set.pod_hash() == Some(&old));
+    let name = name.map(|(name, _)| name.clone()).unwrap();
+    let status = world
+        .sets
+        .get_mut(&name)
+        .unwrap()
+        .status
+        .get_or_insert_default();
+    status.available_replicas = 2;
+    world.frozen = true;
+    for _ in 0..4 {
+        world.step();
+    }
+    assert_eq!(world.sets[&name].spec.replicas, Some(4));
 }
