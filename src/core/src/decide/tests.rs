@@ -21,6 +21,7 @@ mod routed;
 mod rules;
 mod runs;
 mod safety;
+mod schedules;
 mod takeover;
 
 /// A Rollout behind Istio, split by Services.

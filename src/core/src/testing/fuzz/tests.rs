@@ -27,6 +27,9 @@ fn random_schedules_keep_every_invariant() {
 /// that are going are not counted on (INV-4), a fast rollback needs no new proof (INV-9), an index
 /// says nothing about steps that were changed since (INV-14), looking is no unrest (INV-8), pods
 /// that serve stay through an undo (INV-4), and so does doubt about a split through a crash (INV-3).
+/// Ping or pong is with the version that becomes stable (INV-1), a changed `maxTrafficWeight` leaves
+/// recorded shares what they are (INV-3), a Service stays with pods that suffice (INV-2), and the last
+/// pods behind a Service for all versions stay (INV-1).
 #[test]
 fn what_failed_once_holds() {
     let cases = [
@@ -40,6 +43,15 @@ fn what_failed_once_holds() {
         "3531:0,1,11,13,18,20,21,25",
         "4661:0,1,2,4,31,32",
         "4911:0,1,2,5,6,9,14,15",
+        "41301:4,5,6,16,20,21",
+        "16386:1,3,10,20,21",
+        "12544:0,1,2,7,8,9,10",
+        "18344:15,16,18,30,35",
+        "9698:0,1,3,23,40",
+        "25800:0,1,9,14,15,17,23,27,28",
+        "48654:0,1,3,29,30,32,35,37",
+        "20615:0,1,4,7,8,12,16,20",
+        "36868:0,1,3,25,31,33,36",
     ];
     for text in cases {
         let failure = text.parse::<Case>().unwrap().run().failure;
