@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sluice_core::testing::fuzz::{Case, shrink};
 
-/// Failures after which no further seeds are played.
+/// Failures after which no further seeds are played, unless `--enough` says otherwise.
 const ENOUGH: usize = 20;
 
 /// Failures whose story is told.
@@ -22,6 +22,7 @@ const STORIES: usize = 20;
 struct Options {
     from: u64,
     seeds: u64,
+    enough: usize,
     replay: Option<Case>,
 }
 
@@ -30,6 +31,7 @@ impl Options {
         let mut options = Self {
             from: 0,
             seeds: 2_000,
+            enough: ENOUGH,
             replay: None,
         };
         let mut args = std::env::args().skip(1);
@@ -39,6 +41,10 @@ impl Options {
             match arg.as_str() {
                 "--from" => options.from = number(value()?)?,
                 "--seeds" => options.seeds = number(value()?)?,
+                "--enough" => {
+                    let enough = number(value()?)?;
+                    options.enough = usize::try_from(enough).unwrap_or(usize::MAX);
+                }
                 "--replay" => options.replay = Some(value()?.parse()?),
                 _ => return Err(format!("unknown option {arg:?}")),
             }
@@ -64,8 +70,8 @@ impl Count {
             .len()
     }
 
-    fn work(&self, end: u64) {
-        while self.failures() < ENOUGH {
+    fn work(&self, end: u64, enough: usize) {
+        while self.failures() < enough {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
             if seed >= end {
                 break;
@@ -122,7 +128,7 @@ fn play(options: &Options) -> ExitCode {
     let started = Instant::now();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| count.work(end)))
+            .map(|_| scope.spawn(|| count.work(end, options.enough)))
             .collect();
         let mut told = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {

@@ -294,7 +294,9 @@ fn stable_count(pass: &Pass<'_, '_>, index: usize) -> i32 {
         to = pass.ctx.replicas.max(to); // it takes over from a superseded version (CTL-71, INV-15)
     }
     // With a share that nobody confirmed, what serves does not shrink (INV-3).
-    if pass.ctx.dynamic() && (routing::in_doubt(pass) || pass.unproven) {
+    // Nor without any on record.
+    let unknown = pass.ctx.persisted.canary.weights.is_none();
+    if pass.ctx.dynamic() && (routing::in_doubt(pass) || pass.unproven || unknown) {
         to.max(spec)
     } else {
         to
@@ -454,7 +456,9 @@ fn conclude(pass: &mut Pass<'_, '_>) -> Flow {
         pass.pauses.clear();
         pass.next.current_step_index = steps_done;
     }
-    let held = pass.unproven && pass.read().promote_full || unproven_end(pass);
+    let held = pass.unproven && pass.read().promote_full
+        || unproven_end(pass)
+        || !services::new_takes_over(pass);
     if let Some(reason) = promotion(pass).filter(|_| !held) {
         promote(pass, &reason);
     } else if pass.aborted() {

@@ -150,6 +150,8 @@ fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
     }
     let scaled = rescaled(ctx, view);
     let mut pass = Pass::new(ctx, view);
+    // Status is about another version or other steps: sizes by them would be sizes for those (INV-3).
+    let scaled = scaled && !(ctx.canary().is_some() && canary::changed(&pass));
     // An abort at rest is a no-op (CTL-5, FLT-18).
     pass.forget_abort = pass.read().abort && (pass.promoted() || pass.read().promote_full);
     if scaled {

@@ -126,20 +126,28 @@ fn split_in_doubt(pass: &Pass<'_, '_>) -> bool {
 }
 
 /// Pods that each ReplicaSet with a share of the traffic can spare, by UID: all available ones but
-/// one (INV-1). A Rollout of one pod has nothing to spare, and is restarted all the same.
+/// those that its share needs, less what may be unavailable, and never the last one (INV-1, INV-2).
+/// A Rollout of one pod has nothing to spare, and is restarted all the same.
 fn last_pods<'a>(pass: &Pass<'_, '_>, pods: &[(usize, &'a PodView)]) -> BTreeMap<&'a str, i64> {
     let mut spare = BTreeMap::new();
     if pass.ctx.replicas <= 1 {
         return spare;
     }
+    let active = crate::bluegreen::active_hash(pass);
     for set in &pass.view.sets {
-        if pass.served_by(&set.hash) > 0 || services::on_stable_service(pass, &set.hash) {
-            let mine = pods.iter().filter(|(_, pod)| pod.owner == set.uid);
-            for (_, pod) in mine.clone() {
-                let available = mine.clone().filter(|(_, pod)| pod.available).count();
-                let available = i64::try_from(available).unwrap_or(i64::MAX);
-                spare.insert(pod.owner.as_str(), available.saturating_sub(1));
-            }
+        let serves = pass.share_of(&set.hash) > 0
+            || services::on_stable_service(pass, &set.hash)
+            || active == set.hash;
+        if !serves {
+            continue;
+        }
+        let down = pass.ctx.fences.unavailable.max(1); // one at a time goes always (CTL-126)
+        let needed = pass.served_by(&set.hash).saturating_sub(down).max(1);
+        let mine = pods.iter().filter(|(_, pod)| pod.owner == set.uid);
+        let ready = mine.clone().filter(|(_, pod)| pod.available);
+        let ready = i64::try_from(ready.count()).unwrap_or(i64::MAX);
+        for (_, pod) in mine {
+            spare.insert(pod.owner.as_str(), ready.saturating_sub(i64::from(needed)));
         }
     }
     spare

@@ -170,12 +170,14 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         desired.remove_managed = true;
     } else if !at.steps.is_empty() {
         let reached = routed::shortfall(&pass.routed(None), pass.ctx.threshold()).is_none();
-        // Traffic falls before pods do: a smaller share waits for nothing of the canary.
+        // Traffic falls before pods do: a smaller share waits for nothing of the canary, which has
+        // more pods than that until then.
         let (to, before) = (weight_at(&at), weight_before(&at));
+        let falls = recorded.is_some_and(|on| on.canary > to);
         desired.weight = if reached {
             to
         } else {
-            routed::carried(&routed, before.min(to))
+            routed::carried(&routed, if falls { to } else { before.min(to) })
         };
         desired.weight = borne(pass, desired.weight);
         if read.current_step_index.unwrap_or(0) < pass.ctx.step_count() {
@@ -183,6 +185,16 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         }
         // Of steps that were edited since, a route may be left: it does not outlive the pods (FLT-31).
         desired.remove_managed = routed::counts(&routed).canary == 0;
+    }
+    if at.steps.is_empty()
+        && pass.ctx.dynamic()
+        && !(at.promoted || at.aborted || at.promote_full || desired.going_back)
+        && recorded.is_some_and(|on| on.canary > 0)
+    {
+        // The steps were taken away in mid-update: stable shrank with its share, and could not take
+        // anything back (INV-15).
+        desired.weight =
+            routed::share_of_pods(pass.new_available(), pass.ctx.replicas, at.whole).min(at.whole);
     }
     let dead = desired.going_back && canary_behind(pass) == 0;
     if dead && pass.stable_set().is_some_and(|set| set.available > 0) {
@@ -250,6 +262,7 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
         ctx.replicas,
         desired.weight,
         whole,
+        ctx.fences.unavailable,
         ctx.threshold(),
     ) {
         return Gate::Open;
@@ -564,6 +577,10 @@ fn record(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, want: &Want)
     if !same {
         let event = Event::normal("TrafficWeightUpdated", changed_text(before, &weights));
         pass.view.tell(event);
+        // A router that can tell has not been asked yet: whoever starts anew must know (INV-3).
+        if pass.ctx.seen.verification != Verification::NotSupported {
+            weights.verified = Some(false);
+        }
         pass.next.canary.weights = Some(weights);
         pass.unproven |= verifies(pass, routing);
         return;

@@ -112,6 +112,44 @@ pub(crate) fn loses_capacity(pass: &Pass<'_, '_>, set: &Set) -> bool {
     others > 0 && set.serving() < pass.ctx.floor()
 }
 
+/// The stable Service goes to stable. Where it is with another version that can serve (a promotion
+/// was not recorded, an update has been reverted) it stays until stable has as much (INV-2).
+fn stable_service(pass: &mut Pass<'_, '_>, service: &str, stable: usize) {
+    let behind = available_behind(pass, service);
+    let enough = pass.set(stable).is_some_and(|set| {
+        let have = set.available.saturating_add(pass.ctx.fences.unavailable);
+        set.available >= behind || have >= pass.ctx.replicas
+    });
+    let selects = pass.view.services.get(service);
+    let other = selects.is_some_and(|view| {
+        let hash = pass.set(stable).map(|set| set.hash.as_str());
+        view.managed_by.is_some() && Some(view.pod_hash()) != hash
+    });
+    if other && !enough {
+        wait_to_switch(pass, service, stable);
+    } else {
+        point_when_available(pass, service, Some(stable));
+    }
+}
+
+/// Available pods of the version that a Service selects.
+fn available_behind(pass: &Pass<'_, '_>, service: &str) -> i32 {
+    let selected = pass.view.services.get(service);
+    let hash = selected.map_or("", |view| view.pod_hash());
+    let set = pass.view.sets.iter().find(|set| set.hash == hash);
+    set.map_or(0, |set| set.available.min(set.spec))
+}
+
+fn wait_to_switch(pass: &mut Pass<'_, '_>, service: &str, to: usize) {
+    let name = pass.set(to).map_or("", |set| set.name.as_str());
+    let message = format!("switches to ReplicaSet {name} once it has enough available pods");
+    pass.wait(Why::new(
+        Reason::SwitchWaitsForPods,
+        format!("Service/{service}"),
+        message,
+    ));
+}
+
 /// Names of the Services of a canary: (stable, canary), as routers and status call them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pair<'a> {
@@ -152,7 +190,17 @@ pub(crate) fn holds_stable(pass: &Pass<'_, '_>) -> bool {
         && room > 1
         && pass
             .stable_set()
-            .is_some_and(|set| on_stable_service(pass, &set.hash))
+            .is_some_and(|set| on_stable_service(pass, &set.hash) || nobody_else_serves(pass))
+}
+
+/// The stable Service selects every version, and of those only stable has pods.
+fn nobody_else_serves(pass: &Pass<'_, '_>) -> bool {
+    let canary = pass.ctx.canary();
+    let service = canary.and_then(|canary| pass.view.services.get(&canary.stable_service));
+    let sets = pass.view.sets.iter().enumerate();
+    let mut others = sets.filter(|(index, _)| Some(*index) != pass.view.stable());
+    service.is_some_and(|view| view.pod_hash().is_empty())
+        && others.all(|(_, set)| set.available.min(set.spec) == 0)
 }
 
 /// Whether the stable Service of a canary selects a hash, as read or as planned.
@@ -192,6 +240,18 @@ pub(crate) fn reconcile_ping_pong(pass: &mut Pass<'_, '_>) {
     if selected.is_some_and(|service| service.pod_hash() != hash) {
         wait_for_drain(pass, service);
     }
+}
+
+/// Whether the Service that is stable's once the new version is promoted selects that version: of
+/// ping and pong the canary's, which may still be with a superseded one (CTL-70, INV-1).
+pub(crate) fn new_takes_over(pass: &Pass<'_, '_>) -> bool {
+    let Some(canary) = pass.ctx.canary().filter(|c| c.ping_pong.is_some()) else {
+        return true;
+    };
+    let first = pass.view.stable().is_none() || pass.view.stable() == pass.view.new;
+    let service = pair(canary, &pass.read().canary.stable_ping_pong).canary;
+    let selected = pass.view.services.get(service);
+    first || selected.is_none_or(|service| service.pod_hash() == pass.new_hash())
 }
 
 /// Whether the Service of the canary may still carry traffic of another version than `hash`: by the
@@ -247,7 +307,7 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
         let new = pass.view.new;
         point_when_available(pass, service, new);
     } else {
-        point_when_available(pass, service, Some(stable));
+        stable_service(pass, service, stable);
     }
     if crate::routing::rolling_back(pass) {
         return;
@@ -267,7 +327,29 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
     if !pass.promoted() && hash.is_some_and(|hash| may_carry(pass, &canary.canary_service, &hash)) {
         return wait_for_drain(pass, &canary.canary_service);
     }
+    if let Some(index) = new.filter(|index| !bears_share(pass, &canary.canary_service, *index)) {
+        return wait_to_switch(pass, &canary.canary_service, index);
+    }
     point_when_available(pass, &canary.canary_service, new);
+}
+
+/// Whether a version has the pods for what the canary Service carries, where that would come to it
+/// from another one with more (INV-2).
+fn bears_share(pass: &Pass<'_, '_>, service: &str, index: usize) -> bool {
+    let selected = pass.view.services.get(service);
+    let Some(set) = pass.set(index) else {
+        return true;
+    };
+    if selected.is_none_or(|view| view.pod_hash() == set.hash) {
+        return true;
+    }
+    let weights = pass.ctx.persisted.canary.weights.as_ref();
+    let need = weights.map_or(0, |on| {
+        let whole = crate::traffic::whole_of(on);
+        crate::units::share_up(pass.ctx.replicas, on.canary.weight, whole)
+    });
+    let have = set.available.saturating_add(pass.ctx.fences.unavailable);
+    pass.ctx.routing().is_none() || have >= need || set.available >= available_behind(pass, service)
 }
 
 /// Whether traffic may still reach a ReplicaSet: by status as persisted or as planned, by a Service

@@ -101,3 +101,13 @@ impl Verification {
         }
     }
 }
+
+/// What recorded weights are parts of: `maxTrafficWeight` as it was when they were recorded, which may
+/// have changed since.
+pub(crate) fn whole_of(weights: &TrafficWeights) -> i32 {
+    let shares = [&weights.canary, &weights.stable].into_iter();
+    shares
+        .chain(&weights.additional)
+        .map(|destination| destination.weight)
+        .fold(0, i32::saturating_add)
+}

@@ -262,13 +262,12 @@ impl<'p, 'a> Pass<'p, 'a> {
             .filter(|(i, _)| *i != index)
             .map(|(_, set)| i64::from(set.available.min(set.spec)))
             .sum();
-        let Some(set) = self
-            .set(index)
-            .filter(|set| to < set.spec && set.available > 0)
-        else {
+        let Some(set) = self.set(index).filter(|set| to < set.spec) else {
             return to;
         };
         let needed = i32::try_from((i64::from(floor) - elsewhere).max(0)).unwrap_or(i32::MAX);
+        let needed = if set.available > 0 { needed } else { 0 };
+        // Its share has to be on record elsewhere first, whether its pods can serve or not (INV-3).
         let kept = to.max(needed.max(self.served_by(&set.hash)).min(set.spec));
         if kept > to {
             let message =
@@ -289,22 +288,28 @@ impl<'p, 'a> Pass<'p, 'a> {
         if self.ctx.routing().is_none() || by_hand {
             return 0;
         }
+        self.share_of(hash)
+    }
+
+    /// The same, whoever sizes it.
+    pub(crate) fn share_of(&self, hash: &str) -> i32 {
+        if self.ctx.routing().is_none() {
+            return 0;
+        }
         let statuses = [&*self.ctx.persisted, self.read()];
         let shares = statuses
             .into_iter()
             .filter_map(|status| status.canary.weights.as_ref());
-        let share = shares.map(|weights| {
-            [&weights.canary, &weights.stable]
+        let pods = shares.map(|weights| {
+            let share = [&weights.canary, &weights.stable]
                 .into_iter()
                 .filter(|destination| destination.pod_template_hash == hash)
                 .map(|destination| destination.weight)
-                .fold(0, i32::saturating_add)
+                .fold(0, i32::saturating_add);
+            let whole = crate::traffic::whole_of(weights);
+            crate::units::share_up(self.ctx.replicas, share, whole)
         });
-        crate::units::share_up(
-            self.ctx.replicas,
-            share.max().unwrap_or(0),
-            self.ctx.whole(),
-        )
+        pods.max().unwrap_or(0)
     }
 
     pub(crate) fn set(&self, index: usize) -> Option<&Set> {

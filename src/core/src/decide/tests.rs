@@ -22,6 +22,7 @@ mod routed;
 mod rules;
 mod runs;
 mod safety;
+mod schedules;
 mod subsets;
 mod switches;
 mod takeover;

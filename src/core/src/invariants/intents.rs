@@ -123,15 +123,16 @@ pub(super) fn promotion_needs_proof(facts: &Facts<'_>, found: &mut Findings) {
     }
 }
 
-/// Whether a version with pods was there before the one that is stable: its new revision is written
-/// by the same plan.
+/// Whether a version with pods, or one within the rollback window, was there before the one that is
+/// stable: its new revision is written by the same plan.
 fn comes_back(facts: &Facts<'_>, set: &Set<'_>) -> bool {
     let revision = |set: &Set<'_>| {
         let revision = set.object.annotation(keys::REVISION)?;
         revision.parse::<i64>().ok()
     };
     let stable = facts.set(&facts.stored.stable_rs).and_then(revision);
-    set.from > 0 && set.available > 0 && revision(set).zip(stable).is_some_and(|(a, b)| a < b)
+    let up = set.from > 0 && set.available > 0;
+    (up || in_window(facts)) && revision(set).zip(stable).is_some_and(|(a, b)| a < b)
 }
 
 /// The steps that this decision completes one after the other.

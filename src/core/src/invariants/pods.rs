@@ -47,7 +47,7 @@ fn needed(facts: &Facts<'_>, set: &Set<'_>) -> i32 {
         .filter(|to| to.pod_template_hash == set.hash)
         .map(|to| to.weight)
         .sum();
-    share_up(facts.replicas, share, facts.whole)
+    share_up(facts.replicas, share, crate::traffic::whole_of(weights))
 }
 
 /// INV-4: what shrinks leaves enough available pods. A version with pods that are not available
@@ -57,7 +57,9 @@ pub(super) fn availability_budget(facts: &Facts<'_>, found: &mut Findings) {
     if facts.replicas == 0 || !facts.sets.iter().any(|set| set.shrinks()) {
         return;
     }
-    let before: i64 = facts.sets.iter().map(|set| i64::from(set.available)).sum();
+    // Pods beyond the size are going already: this plan does not take them away.
+    let staying = |set: &Set<'_>| i64::from(set.available.min(set.from));
+    let before: i64 = facts.sets.iter().map(staying).sum();
     let after: i64 = facts.sets.iter().map(|set| i64::from(set.left())).sum();
     let floor = if facts.is_basic() {
         i64::from(facts.replicas) - i64::from(facts.fences().unavailable)

@@ -68,7 +68,12 @@ fn scale(want: &Routed<'_>) -> Option<CanaryScale> {
         return None;
     }
     let scale = at.reached()?.iter().rev().find_map(|step| step.scale)?;
-    (scale != CanaryScale::MatchTrafficWeight).then_some(scale)
+    match scale {
+        CanaryScale::MatchTrafficWeight => None,
+        CanaryScale::Replicas(_) => Some(scale),
+        // No weight is more than all of the traffic.
+        CanaryScale::Weight(weight) => Some(CanaryScale::Weight(weight.clamp(0, want.whole()))),
+    }
 }
 
 /// Wanted sizes (CTL-60). `maxSurge` and `maxUnavailable` play no part.
@@ -95,7 +100,12 @@ pub fn counts(want: &Routed<'_>) -> Counts {
             stable: want.replicas.max(0),
         };
     }
-    let mut stable = want.pods_for(want.whole().saturating_sub(weight));
+    // A canary sized by hand takes no traffic off stable by that (INV-2).
+    let off = match scale(want) {
+        Some(_) => weight.min(weight_at(&want.at)),
+        None => weight,
+    };
+    let mut stable = want.pods_for(want.whole().saturating_sub(off));
     if let Some(recorded) = want.recorded {
         stable = stable.max(want.pods_for(recorded.stable));
         if want.at.aborted {
@@ -122,10 +132,15 @@ pub fn step_down(want: &Routed<'_>) -> i32 {
     } else {
         want.replicas.saturating_sub(available(want.stable))
     };
+    // Pods that `minPodsPerReplicaSet` keeps on top of the share would keep the share, too (INV-10).
+    let least = match (want.min_pods, want.recorded) {
+        (Some(_), Some(on)) => want.pods_for(on.canary),
+        (None, _) | (_, None) => i32::MAX,
+    };
     let cover = match want.abort_delay {
         // The canary keeps its size for a while, or for good: its pods say nothing about the way.
         Some(_) => missing,
-        None => missing.max(available(want.new)),
+        None => missing.max(available(want.new).min(least)),
     };
     let steps = want.at.steps.iter().rev();
     steps
@@ -198,17 +213,25 @@ pub fn carried(want: &Routed<'_>, weight: i32) -> i32 {
 }
 
 /// Whether stable has the pods for what a canary at `weight` leaves to it (CTL-62, TRF-7); without a
-/// stable ReplicaSet never.
+/// stable ReplicaSet never. Where pods may be unavailable a broken pod is waived, else none is, and
+/// whatever is left needs a pod (INV-1, INV-2).
 #[must_use]
 pub fn gate_open(
     stable: Option<RsCount>,
     replicas: i32,
     weight: i32,
     whole: i32,
+    unavailable: i32,
     threshold: Option<Threshold>,
 ) -> bool {
     let whole = whole_or_default(whole);
-    let need = share_down(replicas, whole.saturating_sub(weight), whole);
+    let left = whole.saturating_sub(weight);
+    let all = share_up(replicas, left, whole);
+    let need = if unavailable > 0 {
+        share_down(replicas, left, whole).max(all.min(1))
+    } else {
+        all
+    };
     stable.is_some_and(|rs| rs.available >= need || threshold_met(threshold, stable, need))
 }
 

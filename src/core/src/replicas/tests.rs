@@ -517,9 +517,9 @@ fn routed_counts() {
         1,
     );
     check(
-        "scale.weight 200",
+        "scale.weight 200: no more than all",
         routed(&scaled(100, Weight(200)), 1, 4),
-        8,
+        4,
         4,
     );
     assert_eq!(
@@ -543,6 +543,12 @@ fn routed_counts() {
         aborted.at.aborted = true;
         check("abort with scale.replicas 1", aborted, canary, 1);
     }
+    let by_hand = scaled(20, Weight(90));
+    let by_hand = Routed {
+        dynamic: true,
+        ..routed(&by_hand, 1, 10)
+    };
+    check("scale.weight 90 takes no traffic (INV-2)", by_hand, 9, 8);
     let dynamic = |steps, index, replicas, recorded| Routed {
         dynamic: true,
         recorded,
@@ -626,6 +632,20 @@ fn step_down() {
     }
 }
 
+/// CTL-65, INV-10: pods that only `minPodsPerReplicaSet` keeps do not keep traffic.
+#[test]
+fn step_down_with_a_lower_limit() {
+    let list = steps(&[22]);
+    let mut want = routed(&list, 0, 8);
+    want.dynamic = true;
+    want.min_pods = Some(3);
+    want.at.aborted = true;
+    want.new = Some(RsCount::new(3, 3));
+    want.stable = Some(RsCount::new(8, 8));
+    want.recorded = weights(22, 78);
+    assert_eq!(routed::step_down(&want), 0);
+}
+
 /// CTL-65, TRF-6
 #[test]
 fn weight_back() {
@@ -666,7 +686,7 @@ fn weight_back() {
 fn gate() {
     let open = |available, weight, whole, threshold| {
         let stable = Some(RsCount::new(30, available));
-        routed::gate_open(stable, 30, weight, whole, threshold)
+        routed::gate_open(stable, 30, weight, whole, 1, threshold)
     };
     assert!(open(30, 0, 100, None));
     assert!(!open(29, 0, 100, None));
@@ -675,9 +695,17 @@ fn gate() {
     assert!(open(15, 0, 100, Some(Threshold::Percent(50))));
     assert!(open(0, 100, 100, None));
     assert!(
-        !routed::gate_open(None, 30, 100, 100, None),
+        !routed::gate_open(None, 30, 100, 100, 0, None),
         "no stable version: always shut"
     );
+    // INV-1, INV-2: without an allowance every pod of the share, and one in any case.
+    let strict = |available, weight, unavailable| {
+        let stable = Some(RsCount::new(3, available));
+        routed::gate_open(stable, 3, weight, 100, unavailable, None)
+    };
+    assert!(!strict(2, 6, 0) && strict(3, 6, 0));
+    assert!(strict(2, 6, 1));
+    assert!(!strict(0, 97, 1) && strict(1, 97, 1));
 }
 
 /// SE-8, CTL-61

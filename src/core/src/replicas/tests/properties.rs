@@ -74,7 +74,7 @@ proptest! {
         prop_assert!((0..=whole).contains(&routed::weight_back(&want)), "INV-13");
         prop_assert!((0..=whole).contains(&routed::carried(&want, weight)), "INV-13");
         let _ = routed::shortfall(&want, threshold);
-        let _ = routed::gate_open(stable, replicas, weight, whole, threshold);
+        let _ = routed::gate_open(stable, replicas, weight, whole, 0, threshold);
         let _ = (weight_at(&at), weight_before(&at));
     }
 

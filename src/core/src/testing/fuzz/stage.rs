@@ -250,7 +250,10 @@ impl Stage {
 
     /// Everything that happens at this moment, the controller included.
     pub(super) fn turn(&mut self) -> Result<(), Wrong> {
-        for _ in 0..AT_ONCE {
+        // Pods that move one by one take as many passes.
+        let replicas = self.world.rollout.spec.replicas();
+        let bound = AT_ONCE + 4 * usize::try_from(replicas).unwrap_or(0);
+        for _ in 0..bound {
             let mut moved = self.play()?;
             moved |= self.arrive_late();
             let mut news = self.cache.arrive(&self.world, &self.hidden);

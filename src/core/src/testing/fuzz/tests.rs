@@ -30,6 +30,9 @@ fn random_schedules_keep_every_invariant() {
 /// A Service of all versions is not narrowed too early (FLT-22), a new router gives nothing to a stable
 /// version without pods (INV-1), a Deployment shrinks for pods that are there (CTL-146), and a stale
 /// abort scales no stable version away (INV-3).
+/// Ping or pong is with the version that becomes stable (INV-1), a changed `maxTrafficWeight` leaves
+/// recorded shares what they are (INV-3), a Service stays with pods that suffice (INV-2), and the last
+/// pods behind a Service for all versions stay (INV-1).
 #[test]
 fn what_failed_once_holds() {
     let cases = [
@@ -49,6 +52,15 @@ fn what_failed_once_holds() {
         "489:0,1,10,22,25,26,42,31,43",
         "78:20,21,0,1",
         "3754:34,2,9,10,15,21,22,27,30",
+        "41301:4,5,6,16,20,21",
+        "16386:1,3,10,20,21",
+        "12544:0,1,2,7,8,9,10",
+        "18344:15,16,18,30,35",
+        "9698:0,1,3,23,40",
+        "25800:0,1,9,14,15,17,23,27,28",
+        "48654:0,1,3,29,30,32,35,37",
+        "20615:0,1,4,7,8,12,16,20",
+        "36868:0,1,3,25,31,33,36",
     ];
     for text in cases {
         let failure = text.parse::<Case>().unwrap().run().failure;

@@ -1,0 +1,112 @@
+//! What longer random schedules found: each of these broke an invariant once.
+
+use serde_json::json;
+use sluice_crds::IntOrString;
+
+use super::{deployed, istio};
+use crate::decide::decide;
+use crate::invariants::Trace;
+use crate::plan::Action;
+use crate::testing::world::World;
+use crate::testing::{RolloutBuilder, at, pause, rollout, scale, weight};
+
+/// Decides, checks every invariant, acts and lets pods follow, until nothing moves.
+fn settle(world: &mut World, trace: &mut Trace) {
+    for _ in 0..60 {
+        let seen = world.observe();
+        let plan = decide(&seen, world.now);
+        assert_eq!(trace.push(&seen, &plan, world.now), [], "{}", world.line());
+        world.execute(&plan, usize::MAX);
+        if !world.play() && plan.is_quiet(seen.rollout.status.as_ref()) {
+            return;
+        }
+    }
+    panic!("does not come to rest: {}", world.line());
+}
+
+fn dynamic(rollout: RolloutBuilder) -> RolloutBuilder {
+    istio(rollout).strategy(|canary| canary.dynamic_stable_scale = true)
+}
+
+/// CTL-10, INV-3: another size and another version at once: sizes are not those of the version that
+/// is being left.
+#[test]
+fn a_new_size_waits_for_the_new_version() {
+    for built in [
+        istio(rollout("web").replicas(4).canary([pause()])),
+        dynamic(rollout("web").replicas(4).canary([pause()])),
+    ] {
+        let mut world = deployed(built);
+        world.set_image("web:v2");
+        world.settle();
+        world.set_image("web:v1");
+        world.edit(|r| r.spec.replicas = Some(6));
+        let mut trace = Trace::default();
+        settle(&mut world, &mut trace);
+        assert_eq!(world.size_text(), "6/0", "{}", world.line());
+    }
+}
+
+/// CTL-126, INV-1, INV-2: a canary with one pod and most of the traffic is not restarted away.
+#[test]
+fn a_restart_leaves_a_small_canary_its_pod() {
+    let steps = [weight(80), scale(1), pause()];
+    let built = istio(rollout("web").replicas(5).canary(steps));
+    let mut world = deployed(built.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(3));
+    }));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(
+        world.line().contains("pods 1/5 weight 80/20"),
+        "{}",
+        world.line()
+    );
+    let hash = world.now_status().current_pod_hash;
+    let uid = world.set_of(&hash).unwrap().metadata.uid.clone().unwrap();
+    world.advance(100);
+    world.edit(|r| r.spec.restart_at = Some(at(50).into()));
+    for _ in 0..6 {
+        let plan = world.step();
+        for planned in &plan.actions {
+            if let Action::EvictPod { name } = &planned.action {
+                assert!(!name.contains(&hash), "{name} is the last one");
+            }
+        }
+        let left = world.pods.values().filter(|pod| pod.owner == uid);
+        assert_eq!(left.count(), 1);
+        world.play();
+    }
+}
+
+/// CTL-46, CTL-60, INV-15: stable grows for a smaller weight while the canary is sized by hand.
+#[test]
+fn a_smaller_weight_after_a_canary_scale() {
+    let by_hand = serde_json::from_value(json!({ "setCanaryScale": { "weight": 97 } }));
+    let steps = [weight(56), by_hand.unwrap(), pause(), weight(2), pause()];
+    let mut world = deployed(dynamic(rollout("web").replicas(4).canary(steps)));
+    let mut trace = Trace::default();
+    world.set_image("web:v2");
+    settle(&mut world, &mut trace);
+    world.promote();
+    settle(&mut world, &mut trace);
+    assert!(
+        world.line().starts_with("step 4 pods 4/4 weight 2/98"),
+        "{}",
+        world.line()
+    );
+}
+
+/// CTL-91, INV-15: without steps all of a dynamically scaled update goes on, since stable has no pods
+/// to take anything back.
+#[test]
+fn steps_that_are_taken_away() {
+    let steps = [weight(80), pause()];
+    let mut world = deployed(dynamic(rollout("web").replicas(9).canary(steps)));
+    let mut trace = Trace::default();
+    world.set_image("web:v2");
+    settle(&mut world, &mut trace);
+    world.edit(|r| r.spec.strategy.canary.as_mut().unwrap().steps = Vec::new());
+    settle(&mut world, &mut trace);
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
+}
