@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::{deployed, istio, traced};
+use crate::testing::world::World;
 use crate::testing::{pause, rollout, scale, weight};
 
 /// CTL-64, CTL-154, TRF-11
@@ -321,4 +322,54 @@ fn a_header_route_without_pods_to_route_to_passes() {
     world.set_image("web:v2");
     world.settle();
     expect!["step 2 pods 1/2 weight 50/50 Paused: CanaryPauseStep"].assert_eq(&world.line());
+}
+
+/// FLT-10, FLT-15: where a router can tell, the members of a Service and its weight do not change at
+/// once, neither after a promotion nor in an abort.
+#[test]
+fn members_and_weight_take_turns() {
+    use crate::traffic::Verification::{NotVerified, Verified};
+    let steps = [weight(50), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(4).canary(steps)));
+    world.verification = Verified;
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    let v2 = world.now_status().current_pod_hash;
+    let share = |world: &World| world.now_status().canary.weights.unwrap().canary.weight;
+    let selected = |world: &World, name: &str| world.services[name].pod_hash() == v2;
+    for _ in 0..20 {
+        world.play();
+        world.step();
+        if selected(&world, "web-stable") {
+            break;
+        }
+    }
+    assert!(selected(&world, "web-stable"));
+    world.verification = NotVerified;
+    for _ in 0..5 {
+        world.step();
+        world.play();
+        assert_eq!(share(&world), 100, "{}", world.line());
+    }
+    assert_eq!(world.now_status().stable_rs, v2);
+    assert_eq!(world.size_text(), "4/0+4");
+    world.verification = Verified;
+    world.settle();
+    assert_eq!(share(&world), 0);
+
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(share(&world), 50);
+    world.verification = NotVerified;
+    world.abort();
+    world.settle();
+    assert_eq!(share(&world), 0);
+    assert!(
+        !selected(&world, "web-canary"),
+        "its pods still get requests"
+    );
+    world.verification = Verified;
+    world.settle();
+    assert!(selected(&world, "web-canary"));
 }
