@@ -341,7 +341,7 @@ where
 {
     let listed = api.list(params).await?;
     store.begin_list();
-    // What cannot be decoded is left alone by controllers, too.
+    // What cannot be decoded is left alone by controllers, too, unless something stands in for it.
     for object in listed
         .items
         .into_iter()

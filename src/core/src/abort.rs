@@ -39,7 +39,7 @@ pub(crate) fn hold(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         return false;
     }
     let object = set.reason_object();
-    let ends = match set.deadline() {
+    let ends = match set.deadline_until(until) {
         Deadline::None if free => {
             set.set_deadline(until);
             until

@@ -60,7 +60,7 @@ fn reset(pass: &mut Pass<'_, '_>) -> Flow {
     status::base(pass);
     selectors(pass);
     pass.pauses.clear();
-    pass.forget_abort = true;
+    pass.forget_abort = !pass.unheard_abort();
     pass.next.restarted_at = pass.ctx.spec().restart_at;
     pass.next.promote_full = false;
     status::finish(pass)

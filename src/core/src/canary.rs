@@ -10,8 +10,8 @@ use crate::rollout_status as status;
 use crate::step::Step;
 use crate::why::{Reason, Why};
 use crate::{
-    abort, analysis, experiments, history, metadata, pause, restart, revision, routing, services,
-    workload,
+    abort, analysis, drain, experiments, history, metadata, pause, restart, revision, routing,
+    services, workload,
 };
 
 /// One pass.
@@ -170,7 +170,7 @@ fn reset(pass: &mut Pass<'_, '_>) {
     let was_promoted = pass.promoted();
     status::base(pass);
     pass.pauses.clear();
-    pass.forget_abort = true;
+    pass.forget_abort = !pass.unheard_abort();
     let count = pass.ctx.step_count();
     let next = &mut pass.next;
     next.restarted_at = pass.ctx.spec().restart_at;
@@ -193,7 +193,7 @@ fn reset(pass: &mut Pass<'_, '_>) {
             pass.view
                 .tell(Event::normal("SkipSteps", "Rollback to stable ReplicaSets"));
         }
-    } else if in_window {
+    } else if in_window && !pass.aborted() {
         pass.next.current_step_index = Some(count);
         let text = "Rollback to active ReplicaSets within RollbackWindow";
         pass.view.tell(Event::normal("SkipSteps", text));
@@ -226,8 +226,10 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     // What the status says about an update that was reverted is not about stable.
     let holds = abort::holds(pass) && new != stable;
+    let drains = pass.ctx.dynamic();
     for index in [stable, new.filter(|_| !holds)].into_iter().flatten() {
-        if let Some(set) = pass.view.sets.get_mut(index) {
+        // What shrinks with its share has a deadline of its own.
+        if let Some(set) = pass.view.sets.get_mut(index).filter(|_| !drains) {
             set.strip_deadline();
         }
     }
@@ -236,6 +238,7 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
         let to = if pass.ctx.basic() {
             to
         } else {
+            let to = drain::size(pass, index, to);
             pass.keep_available(index, to)
         };
         if pass.resize(index, to) {
@@ -276,6 +279,7 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
     let to = if pass.ctx.basic() {
         to
     } else {
+        let to = drain::size(pass, index, to);
         pass.keep_available(index, to)
     };
     pass.resize(index, to)
@@ -506,6 +510,10 @@ fn promote(pass: &mut Pass<'_, '_>, reason: &str) {
     pass.next.current_step_index = (count > 0).then_some(count);
     pass.next.stable_rs.clone_from(&hash);
     if before != hash {
+        // Now it loses its Service, too: its delay begins then.
+        if let Some(old) = pass.view.sets.iter_mut().find(|set| set.hash == before) {
+            old.strip_deadline();
+        }
         let revision = pass.revision();
         pass.view.tell(Event::normal(
             "RolloutCompleted",

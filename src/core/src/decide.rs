@@ -26,6 +26,7 @@ use crate::{bluegreen, canary, metadata, restart};
 
 pub(crate) mod context;
 pub(crate) mod pass;
+pub(crate) mod rescue;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;
@@ -45,38 +46,43 @@ pub fn decide(seen: &Observed, now: Timestamp) -> Plan {
         return Plan::default(); // children go by owner references (CTL-4)
     }
     if let Some(error) = crate::validity::first_error(seen) {
-        return refuse(rollout, &error, now);
+        return rescue::refuse(seen, &error, now);
     }
     let ctx = match Context::new(seen, now) {
         Ok(ctx) => ctx,
-        Err(error) => return refuse(rollout, &error, now),
+        Err(error) => return rescue::refuse(seen, &error, now),
     };
     if let Some(error) = crate::validity::refused_template(&ctx) {
-        return refuse(rollout, &error, now);
+        return rescue::refuse(seen, &error, now);
     }
     if rollout.spec.replicas.is_none() {
         return default_replicas(&ctx);
     }
-    let sets = match revision::claim(&ctx) {
+    carry_out(&ctx)
+}
+
+/// The passes.
+fn carry_out(ctx: &Context<'_>) -> Plan {
+    let sets = match revision::claim(ctx) {
         Ok(sets) => sets,
         Err(plan) => return *plan,
     };
-    let new = revision::find_new(&ctx, &sets);
-    let mut view = View::new(&ctx, sets);
+    let new = revision::find_new(ctx, &sets);
+    let mut view = View::new(ctx, sets);
     view.new = new;
     let bound = ctx.steps.len().saturating_add(8);
     let mut flow = Flow::Again;
     for _ in 0..bound {
-        flow = one_pass(&ctx, &mut view);
+        flow = one_pass(ctx, &mut view);
         if flow == Flow::Stop {
             break;
         }
     }
     if flow == Flow::Again {
-        view.wake_at(now); // there is more to do than one plan may hold (INV-16)
+        view.wake_at(ctx.now); // there is more to do than one plan may hold (INV-16)
     }
-    let mut plan = view.into_plan(&ctx);
-    explain(&ctx, &mut plan);
+    let mut plan = view.into_plan(ctx);
+    explain(ctx, &mut plan);
     plan
 }
 
@@ -153,7 +159,8 @@ fn one_pass(ctx: &Context<'_>, view: &mut View) -> Flow {
     // Status is about another version or other steps: sizes by them would be sizes for those (INV-3).
     let scaled = scaled && !(ctx.canary().is_some() && canary::changed(&pass));
     // An abort at rest is a no-op (CTL-5, FLT-18).
-    pass.forget_abort = pass.read().abort && (pass.promoted() || pass.read().promote_full);
+    pass.forget_abort =
+        pass.read().abort && !pass.unheard_abort() && (pass.promoted() || pass.read().promote_full);
     if scaled {
         let flow = match ctx.strategy {
             Strategy::Canary(_) => canary::scale(&mut pass),

@@ -31,7 +31,7 @@ pub(crate) fn delayed_size(
     if full {
         return 0;
     }
-    let ends = match set.deadline() {
+    let ends = match set.deadline_until(until) {
         Deadline::None if delay <= 0 => return 0, // no delay means at once (SE-4)
         Deadline::None => {
             set.set_deadline(until);

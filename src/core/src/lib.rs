@@ -9,9 +9,11 @@
 )]
 
 pub mod analysis_run;
+mod clock;
 pub mod commands;
 pub mod conditions;
 pub mod decide;
+mod drain;
 pub mod duration;
 pub mod event;
 pub mod experiment;

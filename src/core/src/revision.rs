@@ -121,6 +121,9 @@ pub(crate) fn find_new(ctx: &Context<'_>, sets: &[Set]) -> Option<usize> {
     let by_hash = |hash: &str| sets.iter().position(|set| set.hash == hash);
     let found = by_hash(ctx.hashes.current());
     let recorded = by_hash(current).filter(|_| !current.is_empty());
+    if ctx.pinned {
+        return recorded;
+    }
     if found.is_some() && (recorded.is_none() || recorded == found) {
         return found;
     }

@@ -197,13 +197,13 @@ fn exempt_for(pass: &Pass<'_, '_>, next: &sluice_crds::rollout::RolloutStatus) -
         .ctx
         .canary()
         .and_then(|_| pass.ctx.step_at(next.current_step_index));
-    let new = pass.view.new;
+    let (new, stable) = (pass.view.new, pass.view.stable());
     let mut others = pass
         .view
         .sets
         .iter()
         .enumerate()
-        .filter(|(i, _)| Some(*i) != new);
+        .filter(|(i, _)| Some(*i) != new && Some(*i) != stable);
     Exempt {
         step: matches!(
             step,

@@ -5,6 +5,7 @@ use sluice_crds::rollout::{RolloutTrafficRouting, TrafficWeights, WeightDestinat
 use crate::decide::pass::{Pass, recorded};
 use crate::decide::view::Set;
 use crate::event::Event;
+use crate::observed::Seen;
 use crate::plan::Action;
 use crate::replicas::routed::{self, Recorded};
 use crate::replicas::{threshold_met, weight_at, weight_before};
@@ -140,6 +141,7 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         }
     } else if at.promoted {
         desired.remove_managed = true;
+        desired.weight = stays_on_canary(pass);
     } else if at.aborted {
         // Nobody ever gave it a share: it gets none now.
         desired.weight = recorded.map_or(0, |_| routed::weight_back(&routed));
@@ -207,6 +209,30 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         room -= additional.weight;
     }
     desired
+}
+
+/// What the canary Service keeps after a promotion: all that it has, as long as a router that can tell
+/// has not confirmed that the stable Service has the new members, too (FLT-10). Both lead to the same
+/// version by then. Where no router can tell, the old pods, which stay for their delay, are all there is.
+fn stays_on_canary(pass: &Pass<'_, '_>) -> i32 {
+    let Some(canary) = pass.ctx.canary().filter(|c| c.ping_pong.is_none()) else {
+        return 0;
+    };
+    let Some(on) = pass.read().canary.weights.as_ref() else {
+        return 0;
+    };
+    let hash = pass.new_hash();
+    let moved = match pass.ctx.seen.services.get(&canary.stable_service) {
+        Some(Seen::Found(service)) => service.pod_hash() == hash,
+        Some(Seen::Absent | Seen::Unread(_)) | None => return 0,
+    };
+    let telling = pass.ctx.seen.verification != Verification::NotSupported;
+    let serves = on.canary.pod_template_hash == hash && pass.new_available() > 0;
+    if telling && serves && (!moved || in_doubt(pass)) {
+        on.canary.weight
+    } else {
+        0
+    }
 }
 
 /// The share that the canary's available pods can bear, with the allowance for unavailable ones
@@ -349,6 +375,13 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     // Not away from pods that answer, to more traffic than stable can take (FLT-9, INV-2).
     let serves = pass.recorded().is_some_and(|on| on.canary > 0) && canary_behind(pass) > 0;
     if serves && gate != Gate::Open {
+        return;
+    }
+    // Nor to members that the data plane does not have yet, while requests may still go there: first the
+    // weight has to be gone, if that can be told (FLT-10).
+    let telling = pass.ctx.seen.verification != Verification::NotSupported;
+    let on_record = recorded(&pass.ctx.persisted).is_some_and(|on| on.canary > 0);
+    if telling && canary_behind(pass) > 0 && (on_record || in_doubt(pass)) {
         return;
     }
     services::point(pass, &canary.canary_service, &hash);

@@ -10,8 +10,11 @@ use sluice_crds::rollout::{RolloutCondition, RolloutStatus};
 use sluice_crds::{FieldError, Rollout, decode};
 
 use crate::conditions::{self, kind};
+use crate::decide::rescue;
 use crate::event::Event;
 use crate::plan::Plan;
+
+pub mod children;
 
 /// As much of a Rollout as can be read, and what cannot.
 #[derive(Clone, Debug)]
@@ -66,6 +69,14 @@ pub fn decide(seen: &Unreadable, now: Timestamp) -> Plan {
     plan.wake = None;
     for why in &mut plan.why {
         why.until = None;
+    }
+    if let Some(read) = rollout
+        .status
+        .as_ref()
+        .filter(|status| rescue::wanted(status))
+    {
+        let missing = seen.error.to_string();
+        plan.why.push(rescue::blocked(rollout, read, &missing)); // INV-10, INV-15
     }
     let message = |status: Option<&RolloutStatus>| {
         let condition = conditions::get(&status?.conditions, kind::INVALID_SPEC)?;

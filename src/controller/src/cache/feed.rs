@@ -15,6 +15,7 @@ use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use sluice_crds::decode;
 use tokio_util::sync::CancellationToken;
 
 use super::kept::Kept;
@@ -35,15 +36,19 @@ const ERROR_WAIT_CAP: Duration = Duration::from_secs(30);
 pub struct Lenient<K> {
     meta: ObjectMeta,
     object: Result<Box<K>, String>,
+    stand_in: Option<Box<K>>,
 }
 
 impl<K> Lenient<K> {
-    /// The object.
+    /// The object, or what stands in for it.
     ///
     /// # Errors
     /// Why it could not be decoded.
     pub fn into_object(self) -> Result<K, String> {
-        self.object.map(|object| *object)
+        match (self.object, self.stand_in) {
+            (Ok(object), _) | (Err(_), Some(object)) => Ok(*object),
+            (Err(error), None) => Err(error),
+        }
     }
 }
 
@@ -91,13 +96,23 @@ impl<'de, K: Kept> Deserialize<'de> for Lenient<K> {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        let object = serde_json::from_value::<K>(value).map_err(|error| error.to_string());
+        let trimmed = |mut object: K| {
+            object.trim();
+            Box::new(object)
+        };
+        let (object, stand_in) = if K::STANDS_IN {
+            match decode::read::<K>(&value) {
+                Ok(object) => (Ok(object), None),
+                Err(error) => (Err(error.to_string()), K::stand_in(&value, &error)),
+            }
+        } else {
+            let object = serde_json::from_value::<K>(value);
+            (object.map_err(|error| error.to_string()), None)
+        };
         Ok(Self {
             meta,
-            object: object.map(|mut object| {
-                object.trim();
-                Box::new(object)
-            }),
+            object: object.map(trimmed),
+            stand_in: stand_in.map(trimmed),
         })
     }
 }
@@ -176,8 +191,12 @@ where
     let mut decoded = |item: Lenient<K>| match item.object {
         Ok(object) => Some(*object),
         Err(error) => {
-            // Its older form must not be acted on; it is not gone either.
             let meta = item.meta;
+            if let Some(stand_in) = item.stand_in {
+                report(Report::Malformed(Box::new(meta), error));
+                return Some(*stand_in);
+            }
+            // Its older form must not be acted on; it is not gone either.
             store.forget(&Key::new(
                 meta.namespace.as_deref().unwrap_or_default(),
                 meta.name.as_deref().unwrap_or_default(),
@@ -193,7 +212,7 @@ where
         }
         Event::InitApply(item) => decoded(item).and_then(|object| store.listed(object)),
         Event::Apply(item) => decoded(item).and_then(|object| store.apply(object)),
-        // What cannot be decoded was forgotten before.
+        // What cannot be decoded was forgotten before, unless something stands in for it.
         Event::Delete(item) => item
             .into_object()
             .ok()

@@ -6,8 +6,11 @@ use kube::Resource;
 use kube::api::DynamicObject;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sluice_core::unreadable::children;
 use sluice_crds::{
-    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, ReplicaSet, Rollout,
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, FieldError, ReplicaSet,
+    Rollout,
 };
 
 /// A kind that stores keep.
@@ -25,6 +28,14 @@ pub trait Kept: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'sta
 
     /// Shares what is large and equal with the version that was known before.
     fn share(&mut self, _before: &Self) {}
+
+    /// Whether something stands in for an object of this kind that cannot be decoded.
+    const STANDS_IN: bool = false;
+
+    /// What stands in for an object that cannot be decoded, and why it cannot.
+    fn stand_in(_object: &Value, _error: &FieldError) -> Option<Self> {
+        None
+    }
 
     /// A small form of an object that hardly anybody will look at: JSON that decodes to the same.
     fn packed(&self) -> Option<Box<str>> {
@@ -58,8 +69,22 @@ impl Kept for ReplicaSet {
     }
 }
 
-impl Kept for AnalysisRun {}
-impl Kept for Experiment {}
+impl Kept for AnalysisRun {
+    const STANDS_IN: bool = true;
+
+    fn stand_in(object: &Value, error: &FieldError) -> Option<Self> {
+        Some(children::run(object, error))
+    }
+}
+
+impl Kept for Experiment {
+    const STANDS_IN: bool = true;
+
+    fn stand_in(object: &Value, error: &FieldError) -> Option<Self> {
+        Some(children::experiment(object, error))
+    }
+}
+
 impl Kept for AnalysisTemplate {}
 impl Kept for ClusterAnalysisTemplate {}
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use sluice_core::analysis_run::{ObservedRun, RunPlan, decide_run};
+use sluice_core::unreadable::children;
 use sluice_crds::analysis::Metric;
 use sluice_crds::{AnalysisRun, keys};
 use tokio::time::Instant;
@@ -38,6 +39,10 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
         ctx.measuring.forget(key);
         return Next::Forget;
     };
+    if children::stands_in(&run.metadata) {
+        ctx.measuring.forget(key);
+        return super::unreadable::end(ctx, key, &ctx.cache.runs).await;
+    }
     let uid = run.metadata.uid.clone().unwrap_or_default();
     let (results, in_flight) = ctx.measuring.of(key, &uid);
     let entered = results.len();

@@ -11,6 +11,7 @@ use sluice_core::experiment::{
 };
 use sluice_core::observed::{FailedWrite, Seen};
 use sluice_core::plan::Action;
+use sluice_core::unreadable::children;
 use sluice_crds::{AnalysisRun, Experiment, Rollout, keys};
 use tokio::time::Instant;
 
@@ -46,6 +47,9 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
     };
     if experiment.metadata.deletion_timestamp.is_some() {
         return Next::Rest;
+    }
+    if children::stands_in(&experiment.metadata) {
+        return super::unreadable::end(ctx, key, &ctx.cache.experiments).await;
     }
     let seen = observe(ctx, key, experiment).await;
     let now = ctx.clock.now();

@@ -1,9 +1,14 @@
-//! Passes over Rollouts that cannot be decoded.
+//! Passes over objects that cannot be decoded.
 
+use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use sluice_core::unreadable::{Unreadable, decide};
+use kube::core::NamespaceResourceScope;
+use sluice_core::conditions::kind::INVALID_SPEC;
+use sluice_core::event::Event;
+use sluice_core::unreadable::{Unreadable, children, decide};
 use sluice_crds::{Rollout, decode};
 
+use crate::cache::{Kept, Store};
 use crate::ctx::Ctx;
 use crate::events::Regarding;
 use crate::execute::status::rollout_status_patch;
@@ -71,6 +76,56 @@ pub(super) async fn look(ctx: &Ctx, key: &Key) -> Next {
         Err(error) if is_fenced(&error) => Next::Retry("not leading".to_owned()),
         Err(error) => {
             tracing::warn!(rollout = %key, %error, "cannot say in its status that it is invalid");
+            Next::Retry(words(&error))
+        }
+    }
+}
+
+/// Ends an AnalysisRun or an Experiment that cannot be decoded: in Error, with what is wrong in its
+/// status and in an event. Whoever waits for it takes it as such already.
+pub(super) async fn end<K>(ctx: &Ctx, key: &Key, store: &Store<K>) -> Next
+where
+    K: Kept + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), key.namespace(), &resource);
+    let object = match api.get_opt(key.name()).await {
+        Ok(Some(object)) => to_value(&object),
+        Ok(None) => {
+            store.observe_delete(key);
+            return Next::Now;
+        }
+        Err(error) => return Next::Retry(words(&error)),
+    };
+    let error = match decode::read::<K>(&object) {
+        Ok(found) => {
+            store.observe_write(found);
+            return Next::Now;
+        }
+        Err(error) => error,
+    };
+    let Some((patch, message)) = children::ending(&K::kind(&()), &object, &error) else {
+        return Next::Rest;
+    };
+    let written = api
+        .patch(key.name(), &PatchParams::default(), &Patch::Merge(&patch))
+        .await;
+    match written {
+        Ok(written) => {
+            if let Some(stand_in) = K::stand_in(&to_value(&written), &error) {
+                ctx.events.record(
+                    &Regarding::new(&stand_in),
+                    Event::warning(INVALID_SPEC, message),
+                );
+                store.observe_write(stand_in);
+            }
+            Next::Rest
+        }
+        Err(error) if is_status(&error, 404) || is_status(&error, 409) => Next::Now,
+        Err(error) if is_fenced(&error) => Next::Retry("not leading".to_owned()),
+        Err(error) => {
+            tracing::warn!(object = %key, %error, "cannot say in its status that it is invalid");
             Next::Retry(words(&error))
         }
     }

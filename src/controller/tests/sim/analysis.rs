@@ -262,3 +262,114 @@ async fn an_experiment_step_runs_its_pods() {
         .await;
     controller.stop().await.unwrap();
 }
+
+/// API-44, INV-9: a run that cannot be decoded ends in Error and says which part cannot be read; the
+/// update that waits for it is aborted with the same words, and nobody else is harmed.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_run_ends_in_error() {
+    let world = World::without_definitions();
+    world.apply(web("check"));
+    let (controller, script) = scripted(&world);
+    script.hangs.store(true, Ordering::SeqCst);
+    let steps =
+        json!([{"setWeight": 50}, {"analysis": {"templates": [{"templateName": "check"}]}}]);
+    world.create(canary("web", 2, steps.clone())).await;
+    world.create(canary("other", 2, steps)).await;
+    world.healthy("web").await;
+    world.healthy("other").await;
+    world.set_image("web", "web:v2").await;
+    world
+        .until("a run", MINUTE, |w| phases(w) == ["Running"])
+        .await;
+    let mut run = runs(&world).remove(0);
+    run["spec"]["metrics"][0]["provider"]["web"]["url"] = json!(["http://x"]);
+    world.apply(run.clone());
+    // One that nobody waits for, and one that has ended.
+    let lone = |name: &str, status: Value| {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+            "metadata": {"name": name, "namespace": NS},
+            "spec": {"metrics": "none"}, "status": status,
+        })
+    };
+    world.apply(lone("lone", Value::Null));
+    world.apply(lone("over", json!({"phase": "Successful"})));
+    world
+        .until("aborted", MINUTE, |w| {
+            w.rollout("web").status.is_some_and(|s| s.abort)
+        })
+        .await;
+    world.pass_time(60).await;
+    let of = |name: &str| {
+        let all = runs(&world);
+        let found = all.iter().find(|r| r["metadata"]["name"] == name);
+        found.unwrap()["status"].clone()
+    };
+    let name = run["metadata"]["name"].as_str().unwrap();
+    let path = "spec.metrics[0].provider.web.url";
+    for (name, path) in [(name, path), ("lone", "spec.metrics")] {
+        let status = of(name);
+        let start = format!("The AnalysisRun \"{name}\" is invalid: {path}: Invalid value: ");
+        let message = status["message"].as_str().unwrap();
+        assert_eq!(status["phase"], "Error");
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.ends_with("; correct or remove it"), "{message}");
+    }
+    assert_eq!(of("over"), json!({"phase": "Successful"}));
+    let rollout = world.rollout("web");
+    let told = serde_json::to_string(&rollout.status).unwrap();
+    assert!(told.contains(path), "{told}");
+    assert_eq!(
+        world.sizes().iter().filter(|(i, _)| i == "web:v2").count(),
+        0
+    );
+    let events = world.reasons();
+    let invalid = events.iter().filter(|r| r.starts_with("InvalidSpec "));
+    assert_eq!(invalid.count(), 2, "{events:?}");
+    let writes = world.writes().len();
+    world.pass_time(3600).await;
+    assert_eq!(world.writes().len(), writes, "once is enough");
+    script.hangs.store(false, Ordering::SeqCst);
+    world.set_image("other", "web:v3").await;
+    world.pass_time(1).await;
+    world.healthy("other").await;
+    controller.stop().await.unwrap();
+}
+
+/// The same for an Experiment.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_experiment_ends_in_error() {
+    let world = World::without_definitions();
+    let controller = world.start();
+    let steps = json!([{"experiment": {"templates": [{"name": "one", "specRef": "canary"}]}}]);
+    world.create(canary("web", 2, steps)).await;
+    world.healthy("web").await;
+    world.set_image("web", "web:v2").await;
+    let found = |world: &World| {
+        world
+            .cluster
+            .list("argoproj.io/v1alpha1", "Experiment", NS, "")
+    };
+    world
+        .until("an experiment", MINUTE, |w| {
+            found(w).iter().any(|e| e["status"]["phase"] == "Running")
+        })
+        .await;
+    let mut experiment = found(&world).remove(0);
+    experiment["spec"]["templates"][0]["replicas"] = json!("many");
+    world.apply(experiment);
+    world
+        .until("aborted", MINUTE, |w| {
+            w.rollout("web").status.is_some_and(|s| s.abort)
+        })
+        .await;
+    world.pass_time(60).await;
+    let status = found(&world).remove(0)["status"].clone();
+    assert_eq!(status["phase"], "Error");
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("spec.templates[0].replicas"), "{message}");
+    let writes = world.writes().len();
+    world.pass_time(3600).await;
+    assert_eq!(world.writes().len(), writes, "once is enough");
+    controller.stop().await.unwrap();
+}

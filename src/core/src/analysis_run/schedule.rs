@@ -8,6 +8,7 @@ use sluice_crds::duration::GoDuration;
 
 use super::rules::{self, effective_count};
 use super::{Pass, Task, TaskKind};
+use crate::clock::is_ahead;
 
 /// Wait after an Error, whatever the interval; also where no interval is given, and between two
 /// looks at an open measurement that names no time.
@@ -121,6 +122,9 @@ impl Pass<'_> {
             return None;
         }
         let finished = last.finished_at?.timestamp();
+        if is_ahead(finished, self.now) {
+            return Some(TaskKind::Start); // by a clock that went wrong
+        }
         let wait = wait_after(last, metric);
         after(finished, wait)
             .is_some_and(|at| at < self.now)
@@ -131,7 +135,13 @@ impl Pass<'_> {
     fn first_due(&self, status: &AnalysisRunStatus, metric: &Metric) -> Option<Timestamp> {
         match duration(&metric.initial_delay) {
             None => Some(self.now),
-            Some(delay) => after(status.started_at?.timestamp(), delay),
+            Some(delay) => {
+                let started = status.started_at?.timestamp();
+                if is_ahead(started, self.now) {
+                    return Some(self.now); // by a clock that went wrong
+                }
+                after(started, delay)
+            }
         }
     }
 
@@ -178,6 +188,9 @@ impl Pass<'_> {
         };
         if effective_count(metric).is_some_and(|count| i64::from(result.count) >= count) {
             return None;
+        }
+        if is_ahead(finished.timestamp(), self.now) {
+            return Some(self.now);
         }
         let wait = wait_after(last, metric);
         after(after(finished.timestamp(), wait)?, JUST_AFTER)

@@ -37,6 +37,8 @@ pub(crate) struct Context<'a> {
     /// `spec.replicas`, 1 when absent.
     pub(crate) replicas: i32,
     pub(crate) fences: Fences,
+    /// The current version is the one on record, whatever the template says.
+    pub(crate) pinned: bool,
 }
 
 impl<'a> Context<'a> {
@@ -82,6 +84,7 @@ impl<'a> Context<'a> {
             selector,
             strategy,
             replicas,
+            pinned: false,
         })
     }
 

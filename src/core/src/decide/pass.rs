@@ -98,6 +98,16 @@ impl<'p, 'a> Pass<'p, 'a> {
         self.abort.is_some() || (self.read().abort && !self.forget_abort)
     }
 
+    /// An abort that nobody has acted on yet, while there is an update that it can be about: no other
+    /// template, and no other steps, take it away (INV-6).
+    pub(crate) fn unheard_abort(&self) -> bool {
+        let read = self.read();
+        read.abort
+            && read.aborted_at.is_none()
+            && !read.stable_rs.is_empty()
+            && self.new_hash() != read.stable_rs
+    }
+
     pub(crate) fn paused_for(&self, reason: &PauseReason) -> bool {
         self.read()
             .pause_conditions
@@ -160,10 +170,10 @@ impl<'p, 'a> Pass<'p, 'a> {
         let mut new = self.new_set().map(Set::count);
         if let (Some(new), Some(weights)) = (&mut new, weights)
             && self.aborted()
-            && crate::routing::in_doubt(self)
+            && (self.ctx.dynamic() || crate::routing::in_doubt(self))
         {
-            // Pods that stay because nobody confirms that they may go do not hold up the way back
-            // (FLT-11, INV-10).
+            // Pods that stay because nobody confirms that they may go, or for their delay, do not hold
+            // up the way back (FLT-11, FLT-17, INV-10).
             let needed = share_up(self.ctx.replicas, weights.canary, self.ctx.whole());
             new.available = new.available.min(needed);
         }

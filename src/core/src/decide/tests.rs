@@ -12,6 +12,7 @@ mod delays;
 mod edits;
 mod experiments;
 mod injected;
+mod intents;
 mod leaving;
 mod operations;
 mod progress;

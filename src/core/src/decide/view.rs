@@ -119,6 +119,18 @@ impl Set {
         }
     }
 
+    /// [`Self::deadline`]; one that lies beyond `latest`, which is where one that began now would
+    /// lie, was set by a clock that went wrong: it begins now.
+    pub(crate) fn deadline_until(&mut self, latest: Timestamp) -> Deadline {
+        match self.deadline() {
+            Deadline::At(at) if crate::clock::is_ahead(at, latest) => {
+                self.set_deadline(latest);
+                Deadline::At(latest)
+            }
+            deadline @ (Deadline::None | Deadline::At(_) | Deadline::Unreadable) => deadline,
+        }
+    }
+
     pub(crate) fn set_deadline(&mut self, at: Timestamp) {
         let text = Time::new(at).to_string();
         self.annotations
@@ -285,8 +297,10 @@ impl View {
                 Seen::Found(view) => Some((name.clone(), view.clone())),
                 Seen::Absent | Seen::Unread(_) => None,
             });
+        let mut status = ctx.persisted.clone().into_owned();
+        crate::clock::heal(&mut status, ctx.now);
         Self {
-            status: ctx.persisted.clone().into_owned(),
+            status,
             shadow: Rollout {
                 metadata: ObjectMeta {
                     name: ctx.rollout.metadata.name.clone(),

@@ -448,3 +448,25 @@ fn secrets_inside_each_other() {
     let metadata: Vec<_> = measurement.metadata.values().collect();
     assert_eq!(metadata, ["uid.tok.1", "tok", "http://*****"]);
 }
+
+/// FLT-27, ANA-11: measurements and a beginning in the future, by the clock of now, hold nothing up.
+#[test]
+fn a_clock_set_back_does_not_hold_measurements_up() {
+    let two = json!({"count": 2, "interval": "1m"});
+    let mut run = Play::new(analysis_run("r", [metric("m", two)]), &[("m", "s s")]);
+    run.now = at(7200);
+    run.pass();
+    run.pass();
+    run.now = at(7195);
+    assert!(run.pass().tasks.is_empty(), "as far as clocks may differ");
+    run.now = at(60);
+    let text = run.end();
+    assert_eq!(text, "60s Successful [1, 0, 0, 0]");
+
+    let late = json!({"initialDelay": "1m"});
+    let mut run = Play::new(analysis_run("r", [metric("m", late)]), &[("m", "s")]);
+    run.now = at(7200);
+    run.pass();
+    run.now = at(60);
+    assert_eq!(run.end(), "60s Successful [1, 0, 0, 0]");
+}

@@ -8,6 +8,7 @@ use super::{cluster, deployed, istio, traced};
 use crate::observed::Seen;
 use crate::testing::world::World;
 use crate::testing::{RolloutBuilder, at, pause, rollout, weight};
+use crate::why::Reason;
 
 fn routed() -> RolloutBuilder {
     istio(rollout("web").replicas(4).canary([weight(50), pause()]))
@@ -158,7 +159,7 @@ fn aborted_canaries_are_held() {
     assert_eq!(aborted(Some(30), false), "4, 2 until 08:00:30 -> 4, 0");
     assert_eq!(aborted(Some(3600), false), "4, 2 until 09:00:00 -> 4, 0");
     assert_eq!(aborted(Some(0), false), "4, 2");
-    assert_eq!(aborted(None, true), "4, 0", "drains with its traffic");
+    assert_eq!(aborted(None, true), "4, 2 until 08:00:30 -> 4, 0");
     assert_eq!(aborted(Some(30), true), "4, 2 until 08:00:30 -> 4, 0");
     assert_eq!(aborted(Some(0), true), "4, 2");
 }
@@ -299,6 +300,7 @@ fn a_revert_waits_for_stable() {
     );
     world.set_image("web:v2");
     world.settle();
+    world.after(30);
     expect!["step 1 pods 3/1 weight 75/25 Paused: CanaryPauseStep"].assert_eq(&world.line());
     world.told();
     world.advance(10);
@@ -431,6 +433,7 @@ fn doubt_keeps_an_aborted_canary() {
     let mut world = deployed(routed().strategy(|c| c.dynamic_stable_scale = true));
     world.set_image("web:v2");
     world.settle();
+    world.after(30);
     assert_eq!(world.size_text(), "2/2");
     world.verification = crate::traffic::Verification::NotVerified;
     world.abort();
@@ -452,4 +455,117 @@ fn dead_versions_get_no_delay() {
     world.set_image("web:v3");
     world.settle();
     assert_eq!(kept(&world), "4, 0, 2");
+}
+
+fn dynamic(steps: &[i32]) -> World {
+    let mut all = Vec::new();
+    for step in steps {
+        all.extend([weight(*step), pause()]);
+    }
+    let built = istio(rollout("web").replicas(8).canary(all));
+    deployed(built.strategy(|c| c.dynamic_stable_scale = true))
+}
+
+/// INV-3, FLT-13: where no router can tell, stable keeps its pods for the delay after its share went
+/// down, and the delay starts again when it goes down further.
+#[test]
+fn stable_stays_until_its_share_must_have_left() {
+    let mut world = dynamic(&[25, 50]);
+    world.set_image("web:v2");
+    let plan = world.settle();
+    assert_eq!(kept(&world), "8 until 08:00:30, 2");
+    assert_eq!(plan.wake, Some(at(30)));
+    let why = plan
+        .why
+        .iter()
+        .find(|why| why.reason == Reason::ScaleDownDelay);
+    let why = why.unwrap();
+    assert_eq!(
+        (why.object.as_str(), why.until),
+        ("ReplicaSet/web-5dfb79b7ff", Some(at(30)))
+    );
+    expect!["keeps 8 pods until the routes that took traffic off them are in force everywhere"]
+        .assert_eq(&why.message);
+    world.after(20);
+    world.promote();
+    world.settle();
+    assert_eq!(kept(&world), "8 until 08:00:50, 4");
+    world.after(29);
+    assert_eq!(kept(&world), "8 until 08:00:50, 4");
+    world.after(1);
+    assert_eq!(kept(&world), "4, 4");
+    // Another number of replicas is nobody's traffic: that follows at once.
+    world.edit(|r| r.spec.replicas = Some(4));
+    world.settle();
+    assert_eq!(kept(&world), "2, 2");
+    assert_eq!(world.settle().wake, None, "INV-8");
+}
+
+/// INV-3: a router that confirms the split is all the proof there need be, also that of a process
+/// that is gone.
+#[test]
+fn a_confirmed_share_needs_no_delay() {
+    let mut world = dynamic(&[25]);
+    world.verification = crate::traffic::Verification::Verified;
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(kept(&world), "6, 2");
+    let mut world = dynamic(&[25]);
+    world.set_image("web:v2");
+    world.settle();
+    world.status(|status| status.canary.weights.as_mut().unwrap().verified = Some(true));
+    world.settle();
+    assert_eq!(kept(&world), "6, 2");
+}
+
+/// FLT-17, INV-10: what is kept for its delay does not hold up the way back, whichever delays there
+/// are.
+#[test]
+fn an_abort_does_not_wait_for_delays() {
+    for delay in [None, Some(0), Some(60)] {
+        for (waited, first) in [(0, "kept"), (100, "shrunk")] {
+            let mut world = dynamic(&[25, 75]);
+            world.edit(|r| {
+                let canary = r.spec.strategy.canary.as_mut().unwrap();
+                canary.abort_scale_down_delay_seconds = delay;
+            });
+            world.set_image("web:v2");
+            world.settle();
+            world.promote();
+            world.settle();
+            world.after(waited);
+            world.abort();
+            world.settle();
+            let status = world.now_status();
+            let weights = status.canary.weights.unwrap();
+            assert_eq!(
+                weights.canary.weight,
+                0,
+                "{delay:?} {first}: {}",
+                world.line()
+            );
+            let stable = world.set_of(&status.stable_rs).unwrap();
+            assert_eq!(stable.spec.replicas, Some(8), "{delay:?} {first}");
+            world.after(3600);
+            let want = if delay == Some(0) { "8, 6" } else { "8, 0" };
+            assert_eq!(kept(&world), want, "{delay:?} {first}");
+        }
+    }
+}
+
+/// CTL-43, INV-3: a version that was stable until now gets the delay of those that lost their Service.
+#[test]
+fn a_promotion_starts_the_delay_anew() {
+    let mut world = dynamic(&[75]);
+    world.set_image("web:v2");
+    world.settle();
+    assert_eq!(kept(&world), "8 until 08:00:30, 6");
+    world.after(20);
+    world.promote();
+    world.settle();
+    assert_eq!(kept(&world), "8 until 08:00:50, 8");
+    world.after(29);
+    assert_eq!(kept(&world), "8 until 08:00:50, 8");
+    world.after(1);
+    assert_eq!(kept(&world), "0, 8");
 }

@@ -74,8 +74,8 @@ fn pods_have_a_lower_limit() {
     };
     expect![[r#"
         step 1 pods 2/10 weight 5/95 Paused: CanaryPauseStep
-        step 3 pods 10/2 weight 95/5 Paused: CanaryPauseStep
-        step 4 pods 10/0+2 weight 0/100 Healthy"#]]
+        step 3 pods 10/10 weight 95/5 Paused: CanaryPauseStep
+        step 4 pods 10/0+10 weight 0/100 Healthy"#]]
     .assert_eq(&canary_sizes(with(10, true), 2));
     expect![[r#"
         step 1 pods 2/10 weight 5/95 Paused: CanaryPauseStep
@@ -764,6 +764,7 @@ fn scaled_while_held() {
         );
         world.set_image("web:v2");
         world.settle();
+        world.after(30);
         world.edit(|r| r.spec.paused = true);
         world.settle();
         let mut sizes = vec![world.size_text()];

