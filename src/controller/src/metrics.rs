@@ -19,7 +19,7 @@ use crate::queue::{Observer, Queue};
 
 mod objects;
 
-pub use objects::ObjectGauges;
+pub use objects::{ObjectGauges, RolloutFacts};
 
 /// Series of a deleted object are removed so long after its end (OPS-15).
 const KEEP_AFTER_DELETION: Duration = Duration::from_secs(65);

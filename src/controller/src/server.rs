@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ctx::Ctx;
-use crate::metrics::{Metrics, ObjectGauges};
+use crate::metrics::{Metrics, ObjectGauges, RolloutFacts};
 use crate::{Config, RunError};
 
 /// What the gauges are computed from: the caches, once this process leads.
@@ -34,7 +34,7 @@ impl Gauges {
             .unwrap_or_else(PoisonError::into_inner)
             .upgrade();
         ctx.map_or_else(ObjectGauges::default, |ctx| ObjectGauges {
-            rollouts: ctx.cache.rollouts.all(),
+            rollouts: ctx.cache.rollouts.each(RolloutFacts::of),
             runs: ctx.cache.runs.all(),
             experiments: ctx.cache.experiments.all(),
             templates: ctx.cache.templates.all(),

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sluice_core::unreadable::children;
+use sluice_crds::rollout::RolloutPhase;
 use sluice_crds::{
     AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, FieldError, ReplicaSet,
     Rollout,
@@ -43,9 +44,23 @@ pub trait Kept: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'sta
     }
 }
 
+/// Most are at rest most of the time, and their many small maps and lists take several times the
+/// memory of the text.
 impl Kept for Rollout {
     fn share(&mut self, before: &Self) {
         self.spec.template.share(&before.spec.template);
+    }
+
+    fn packed(&self) -> Option<Box<str>> {
+        let status = self.status.as_ref()?;
+        let generation = self.metadata.generation.unwrap_or_default();
+        let at_rest = self.metadata.deletion_timestamp.is_none()
+            && status.observed_generation == generation.to_string()
+            && matches!(
+                status.phase,
+                RolloutPhase::Healthy | RolloutPhase::Degraded | RolloutPhase::Paused
+            );
+        if at_rest { pack(self) } else { None }
     }
 }
 

@@ -164,7 +164,8 @@ fn orphan_word(namespace: &str) -> Box<str> {
 }
 
 impl<K: Kept> Inner<K> {
-    fn insert(&mut self, key: Key, entry: Entry<K>) -> Option<Arc<K>> {
+    /// Returns what was known before, packed or not.
+    fn insert(&mut self, key: Key, entry: Entry<K>) -> Option<Held<K>> {
         let word = entry.object.owner();
         let before = self
             .objects
@@ -177,7 +178,7 @@ impl<K: Kept> Inner<K> {
             }
         }
         self.by_owner.entry(word).or_default().insert(key);
-        before.and_then(|before| before.object())
+        before
     }
 
     fn share(&self, key: &Key, object: &mut K) {
@@ -239,6 +240,16 @@ impl<K: Kept> Store<K> {
             .objects
             .values()
             .filter_map(|entry| entry.object.object())
+            .collect()
+    }
+
+    /// Something of each object, by namespace and name. The store is free between one and the next,
+    /// and no more than one is unpacked at a time.
+    #[must_use]
+    pub fn each<T>(&self, of: impl Fn(&K) -> T) -> Vec<T> {
+        let keys: Vec<Key> = self.read().objects.keys().cloned().collect();
+        { keys.iter() }
+            .filter_map(|key| self.get(key).map(|object| of(&object)))
             .collect()
     }
 
@@ -364,6 +375,8 @@ impl<K: Kept> Store<K> {
                 round,
             },
         );
+        drop(inner);
+        let before = before.and_then(|before| before.object());
         Some(Change::Applied { before, now })
     }
 

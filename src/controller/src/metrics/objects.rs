@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::{Resource, ResourceExt};
 use prometheus::{GaugeVec, Opts, Registry};
 use sluice_crds::analysis::{AnalysisPhase, Metric};
+use sluice_crds::rollout::RolloutStatus;
 use sluice_crds::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout};
 
 use super::{MetricsError, NN};
@@ -13,7 +14,7 @@ use super::{MetricsError, NN};
 #[derive(Clone, Debug, Default)]
 pub struct ObjectGauges {
     /// All Rollouts.
-    pub rollouts: Vec<Arc<Rollout>>,
+    pub rollouts: Vec<RolloutFacts>,
     /// All AnalysisRuns.
     pub runs: Vec<Arc<AnalysisRun>>,
     /// All Experiments.
@@ -22,6 +23,40 @@ pub struct ObjectGauges {
     pub templates: Vec<Arc<AnalysisTemplate>>,
     /// All ClusterAnalysisTemplates.
     pub cluster_templates: Vec<Arc<ClusterAnalysisTemplate>>,
+}
+
+/// What is reported of a Rollout: thousands of whole ones at once would take the memory that keeping
+/// them as text saves.
+#[derive(Clone, Debug)]
+pub struct RolloutFacts {
+    /// Namespace and name.
+    names: (String, String),
+    strategy: &'static str,
+    router: &'static str,
+    phase: &'static str,
+    desired: i32,
+    replicas: i32,
+    available: i32,
+    updated: i32,
+}
+
+impl RolloutFacts {
+    /// The facts of one Rollout.
+    #[must_use]
+    pub fn of(rollout: &Rollout) -> Self {
+        let status = rollout.status.as_ref();
+        let count = |of: fn(&RolloutStatus) -> i32| status.map(of).unwrap_or_default();
+        Self {
+            names: names(rollout),
+            strategy: strategy(rollout),
+            router: traffic_router(rollout),
+            phase: rollout_phase(rollout),
+            desired: rollout.spec.replicas.unwrap_or(1),
+            replicas: count(|status| status.replicas),
+            available: count(|status| status.available_replicas),
+            updated: count(|status| status.updated_replicas),
+        }
+    }
 }
 
 /// Values of `phase` of `rollout_phase`.
@@ -87,32 +122,32 @@ impl ObjectGauges {
             &labels,
         )?;
         for rollout in &self.rollouts {
-            let (namespace, name) = names(rollout.as_ref());
-            let status = rollout.status.clone().unwrap_or_default();
-            let (strategy, router, phase) = (
-                strategy(rollout),
-                traffic_router(rollout),
-                rollout_phase(rollout),
-            );
-            info.with_label_values(&[&namespace, &name, strategy, router, phase])
+            let RolloutFacts {
+                names: (namespace, name),
+                strategy,
+                router,
+                phase,
+                ..
+            } = rollout;
+            info.with_label_values(&[namespace.as_str(), name, strategy, router, phase])
                 .set(1.0);
             let nn = [namespace.as_str(), name.as_str()];
             desired
                 .with_label_values(&nn)
-                .set(f64::from(rollout.spec.replicas.unwrap_or(1)));
+                .set(f64::from(rollout.desired));
             available
                 .with_label_values(&nn)
-                .set(f64::from(status.available_replicas));
-            let missing = status.replicas.saturating_sub(status.available_replicas);
+                .set(f64::from(rollout.available));
+            let missing = rollout.replicas.saturating_sub(rollout.available);
             unavailable.with_label_values(&nn).set(f64::from(missing));
             updated
                 .with_label_values(&nn)
-                .set(f64::from(status.updated_replicas));
+                .set(f64::from(rollout.updated));
             for other in ROLLOUT_PHASES {
                 let labels = [namespace.as_str(), name.as_str(), strategy, other];
                 phases
                     .with_label_values(&labels)
-                    .set(f64::from(u8::from(phase == other)));
+                    .set(f64::from(u8::from(*phase == other)));
             }
         }
         Ok(())

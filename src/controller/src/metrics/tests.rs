@@ -54,8 +54,8 @@ fn objects() -> ObjectGauges {
         "status": {"replicas": 3, "availableReplicas": 1, "conditions": [
             {"type": "Progressing", "reason": "RolloutPaused"}]}});
     ObjectGauges {
-        rollouts: vec![Arc::new(
-            serde_json::from_value::<Rollout>(rollout).unwrap(),
+        rollouts: vec![RolloutFacts::of(
+            &serde_json::from_value::<Rollout>(rollout).unwrap(),
         )],
         runs: vec![Arc::new(
             serde_json::from_value::<AnalysisRun>(run).unwrap(),

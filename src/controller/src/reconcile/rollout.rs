@@ -6,7 +6,7 @@ use std::time::Duration;
 use sluice_core::decide::decide;
 use sluice_core::event::Event;
 use sluice_core::observed::{Observed, peak};
-use sluice_core::plan::Plan;
+use sluice_core::plan::{Action, Plan, Planned};
 use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
 use sluice_crds::{Rollout, Time};
 use tokio::time::Instant;
@@ -89,8 +89,9 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
             tracing::debug!(rollout = %key, object = why.object, until = ?why.until, "waits: {}", why.message);
         }
     }
-    if let Some(wait) = counters_may_wait(ctx, key, &seen, &plan) {
-        return Next::After(wait);
+    let counters_wait = counters_may_wait(ctx, key, &seen, &plan);
+    if counters_wait.is_some() {
+        plan.status = None;
     }
     let outcome = execute(ctx, &seen, &raw, &plan).await;
     if outcome.stop.is_none() {
@@ -102,15 +103,24 @@ async fn look(ctx: &Ctx, key: &Key) -> Next {
             memory.peaks = peaks;
         });
     }
+    if let Some(wait) = counters_wait
+        && outcome.stop.is_none()
+        && !outcome.wrote
+    {
+        return Next::After(wait.min(super::pause(ctx, now, plan.wake)));
+    }
     let status = plan.status.as_deref().or(seen.rollout.status.as_ref());
     let phase = status.map_or(&RolloutPhase::Unset, |status| &status.phase);
     finish(ctx, key, outcome, plan.wake, now, phase)
 }
 
 /// How long a status that only counts pods may still wait: pods come and go in bursts, and each
-/// burst should cost one write (D14). Everything that says more is written at once.
+/// burst should cost one write (D14). Everything that says more is written at once. Routes are put
+/// right in every pass, and nothing of the status hangs on that.
 fn counters_may_wait(ctx: &Ctx, key: &Key, seen: &Observed, plan: &Plan) -> Option<Duration> {
-    let only_counts = plan.actions.is_empty()
+    let quiet =
+        |planned: &Planned| matches!(planned.action, Action::Route(_)) && planned.events.is_empty();
+    let only_counts = plan.actions.iter().all(quiet)
         && plan.events.is_empty()
         && match (&seen.rollout.status, plan.status.as_deref()) {
             (Some(seen), Some(want)) => seen != want && essence(seen) == essence(want),

@@ -113,7 +113,8 @@ async fn an_update_costs_few_requests() {
         .map(|(_, n)| n)
         .sum();
     let all: usize = kinds.values().sum();
-    assert!(all - events <= 20, "{kinds:#?}");
+    // Two counts of pods in a row are one status, routed or not (D14).
+    assert!(all - events <= 19, "{kinds:#?}");
     // One per reason, and one more when the old pods go half a minute later.
     assert!(events <= 12, "{kinds:#?}");
     controller.stop().await.unwrap();

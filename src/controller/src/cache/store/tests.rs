@@ -1,5 +1,5 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use sluice_crds::ReplicaSet;
+use sluice_crds::{ReplicaSet, Rollout};
 
 use super::*;
 
@@ -146,6 +146,32 @@ fn what_rests_is_packed() {
     assert_eq!(before.spec.replicas, Some(2));
     assert_eq!(*store.get(&key).unwrap(), resting);
     assert!(store.observe_delete(&key).is_some() && store.owned_by("owner").is_empty());
+}
+
+/// Design §5: so is a Rollout that rests.
+#[test]
+fn a_rollout_that_rests_is_packed() {
+    let mut rollout: Rollout = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "web", "namespace": "ns", "uid": "1", "resourceVersion": "10",
+            "generation": 2, "creationTimestamp": "2026-01-01T00:00:00Z",
+            "annotations": {"rollout.argoproj.io/revision": "1"}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}},
+            "strategy": {"canary": {"maxSurge": "25%", "steps": [{"setWeight": 20}, {"pause": {}}]}}},
+        "status": {"phase": "Paused", "observedGeneration": "2", "currentPodHash": "a",
+            "pauseConditions": [{"reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z"}],
+            "canary": {"weights": {"canary": {"weight": 20}, "stable": {"weight": 80}}},
+            "blueGreen": {}},
+    }))
+    .unwrap();
+    assert!(rollout.packed().is_some());
+    let store = Store::default();
+    store.apply(rollout.clone());
+    assert_eq!(*store.get(&Key::new("ns", "web")).unwrap(), rollout);
+    let names = store.each(|rollout| rollout.metadata.name.clone());
+    assert_eq!(names, [Some("web".to_owned())]);
+    rollout.metadata.generation = Some(3);
+    assert!(rollout.packed().is_none(), "it is about to be looked at");
 }
 
 /// Design §5: the answer to a write is kept no larger than what a watch brings, and one copy of a
