@@ -194,10 +194,7 @@ impl Stage {
         let strategy = serde_json::from_value(strategy).expect("a strategy");
         self.world.edit(|rollout| rollout.spec.strategy = strategy);
         for name in super::named(&self.world.rollout) {
-            self.world
-                .services
-                .entry(name)
-                .or_insert_with(ServiceView::default);
+            self.world.services.entry(name).or_default();
         }
         shape::route_objects(&mut self.world);
         self.plane = Plane::new(self.verifies, self.world.now);
