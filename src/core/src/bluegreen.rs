@@ -330,7 +330,8 @@ fn back_to_stable(pass: &mut Pass<'_, '_>, service: &str, active: &str) {
     let loses = active.is_empty() && services::loses_capacity(pass, stable);
     let enough = count.available.saturating_add(pass.ctx.fences.unavailable) >= pass.ctx.replicas
         || (count.available >= behind && !loses);
-    if active == hash || (count.available > 0 && enough) {
+    // Scaled to zero there is nothing to wait for.
+    if active == hash || pass.ctx.replicas == 0 || (count.available > 0 && enough) {
         return services::point(pass, service, &hash);
     }
     let stable = pass.view.stable();
@@ -407,7 +408,8 @@ fn checkpoint(pass: &mut Pass<'_, '_>) {
         return;
     };
     let reached = pass.read().blue_green.scale_up_preview_check_point
-        || (analysis::promotion_passed(pass, Kind::PrePromotion)
+        || (!pass.halted() // nothing goes on while it is held
+            && analysis::promotion_passed(pass, Kind::PrePromotion)
             && pause_over(pass)
             && pass.new_available() >= count);
     pass.next.blue_green.scale_up_preview_check_point = reached;

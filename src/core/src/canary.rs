@@ -115,8 +115,16 @@ fn scale_held(pass: &mut Pass<'_, '_>) {
         let floor = replicas.saturating_sub(pass.ctx.fences.unavailable);
         keep_serving(&mut wanted, floor.saturating_sub(rest), room);
     }
+    let held = i32::from(services::holds_stable(pass));
     for Held { index, to, needed } in wanted {
         let to = to.min(room.max(needed));
+        let to = if !pass.ctx.basic() {
+            pass.keep_available(index, to) // shares and floor stay covered (INV-3, INV-4)
+        } else if Some(index) == stable {
+            to.max(held.min(pass.set(index).map_or(0, |set| set.spec))) // INV-1
+        } else {
+            to
+        };
         room = room.saturating_sub(to).max(0);
         pass.resize(index, to);
     }
@@ -270,7 +278,7 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
             to = to.max(pass.ctx.replicas); // reverted, and the status does not say so yet (INV-3)
         }
         let spec = pass.set(index).map_or(0, |set| set.spec);
-        if routing::in_doubt(pass) {
+        if routing::in_doubt(pass) || routing::took_over_unrecorded(pass) {
             to.max(spec)
         } else {
             to

@@ -715,3 +715,15 @@ pub(crate) fn in_doubt(pass: &Pass<'_, '_>) -> bool {
             Verification::NotVerified | Verification::Failed(_)
         )
 }
+
+/// Whether the subsets know the new version only, although nothing is on record: whoever was about to
+/// write that all traffic is on it did not get there (INV-3).
+pub(crate) fn took_over_unrecorded(pass: &Pass<'_, '_>) -> bool {
+    let Seen::Found(hashes) = &pass.ctx.seen.subset_hashes else {
+        return false;
+    };
+    let stable = pass.stable_set().map(|set| &set.hash);
+    pass.ctx.persisted.canary.weights.is_none()
+        && hashes.contains(pass.new_hash())
+        && stable.is_some_and(|hash| !hashes.contains(hash))
+}

@@ -159,7 +159,7 @@ pub fn stuck_check(
     let idle = super::is_paused(rollout, next)
         || next.abort
         || exempt.step
-        || healthy(rollout, next)
+        || (healthy(rollout, next) && !aborts(rollout, next))
         || matches!(
             progressing.reason.as_str(),
             reason::ABORTED | reason::DEADLINE
@@ -170,6 +170,11 @@ pub fn stuck_check(
     let at = expiry(progressing, deadline_of(&rollout.spec))?;
     let at = at.checked_add(SignedDuration::from_secs(1)).ok()?;
     Some(at.max(now))
+}
+
+/// Whether the deadline aborts an update that has all its pods, and only waits to be finished.
+fn aborts(rollout: &Rollout, next: &RolloutStatus) -> bool {
+    rollout.spec.progress_deadline_abort && !is_completed(next)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sluice_crds::rollout::CanaryStep;
 use sluice_crds::{AnalysisRun, Experiment, ReplicaSet};
 
 use super::facts::selector_of;
@@ -66,7 +67,7 @@ impl Trace {
             self.index = None;
         }
         self.fixed_point(seen, plan, now, &name, &mut found);
-        self.no_flapping(plan, &name, &mut found);
+        self.no_flapping(plan, steps, &name, &mut found);
         if let (Some(before), Some(now)) = (self.index, status.current_step_index)
             && now < before
             && !status.abort
@@ -112,7 +113,7 @@ impl Trace {
     }
 
     /// INV-8: selectors and weights do not swing within one version and one intent.
-    fn no_flapping(&mut self, plan: &Plan, name: &str, found: &mut Findings) {
+    fn no_flapping(&mut self, plan: &Plan, steps: &[CanaryStep], name: &str, found: &mut Findings) {
         for planned in &plan.actions {
             match &planned.action {
                 Action::PatchService { name, patch } => {
@@ -135,7 +136,9 @@ impl Trace {
                         .iter()
                         .filter(|old| **old == want.weight)
                         .count();
-                    if same > RETURNS {
+                    // Steps may ask for it as often as they like.
+                    let asked = steps.iter().filter(|s| s.set_weight == Some(want.weight));
+                    if same > RETURNS + asked.count() {
                         let message = format!("weight {} comes back again and again", want.weight);
                         found.add(8, name, message);
                     }

@@ -110,3 +110,39 @@ fn steps_that_are_taken_away() {
     settle(&mut world, &mut trace);
     assert!(world.line().ends_with("Healthy"), "{}", world.line());
 }
+
+/// CTL-117, INV-15: scaled to zero, the active Service does not wait for pods of stable.
+#[test]
+fn nothing_serves_at_zero() {
+    let mut world = World::new(rollout("web").replicas(3).blue_green("active", ""));
+    world.broken.insert("web:v1".to_owned());
+    world.settle();
+    world.set_image("web:v2");
+    world.settle();
+    world.edit(|r| r.spec.replicas = Some(0));
+    settle(&mut world, &mut Trace::default());
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
+}
+
+/// SE-15, INV-3, INV-4: held, too, stable keeps the pods that its share needs.
+#[test]
+fn a_new_size_of_a_held_update_keeps_what_serves() {
+    let mut world = deployed(dynamic(
+        rollout("web").replicas(20).canary([weight(40), pause()]),
+    ));
+    world.set_image("web:v2");
+    world.settle();
+    world.edit(|r| r.spec.paused = true);
+    world.broken.insert("web:v2".to_owned());
+    for pod in world
+        .pods
+        .values_mut()
+        .filter(|pod| !pod.name.contains("5dfb79b7ff"))
+    {
+        pod.available = false;
+    }
+    let mut trace = Trace::default();
+    settle(&mut world, &mut trace);
+    world.edit(|r| r.spec.replicas = Some(5));
+    settle(&mut world, &mut trace);
+}

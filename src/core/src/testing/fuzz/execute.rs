@@ -128,6 +128,7 @@ impl Stage {
             return Ok(false);
         };
         self.tell(|_| format!("  at this write: {fault:?}"));
+        self.trace.outside(); // what has to be done again is no flapping
         match fault {
             Fault::Crash | Fault::Late(_) => return Err(Stop::Died),
             Fault::Refused => return Err(self.failed(action, false)),

@@ -33,6 +33,9 @@ pub(super) struct State {
     most: BTreeSet<String>,
     /// Destinations with less ready pods than their share needs.
     weak: BTreeSet<String>,
+    /// Destinations that select the pods of all versions. Bound to one of them they have less pods, but
+    /// those that were meant.
+    open: BTreeSet<String>,
     /// Ready pods missing to `replicas - maxUnavailable`.
     missing: i64,
     /// Pods asked for beyond `replicas + maxSurge`.
@@ -108,6 +111,9 @@ impl Observer {
         let all = ready(world, "");
         for to in destinations(stage).iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
+            if to.hash.is_empty() {
+                state.open.insert(to.name.clone());
+            }
             // A single pod without surge is replaced in place.
             if has == 0 && i64::from(replicas) + surge(world) > 1 {
                 state.empty.insert(to.name.clone());
@@ -229,6 +235,7 @@ fn worse(before: &State, after: &State, what: impl Fn() -> String) -> Result<(),
         && let Some(name) = new(&before.weak, &after.weak)
         // First routes: nobody had more before.
         && !(before.words.is_empty() && after.most.contains(&name))
+        && !before.open.contains(&name)
     {
         return tell(
             "INV-2",
@@ -286,7 +293,7 @@ fn destinations(stage: &Stage) -> Vec<Destination> {
         .canary()
         .map_or("", |canary| canary.stable_service.as_str());
     match (&stage.plane.live, stage.kind) {
-        (_, Kind::Basic) | (None, _) if stable.is_empty() => Vec::new(),
+        (_, Kind::Basic) if stable.is_empty() => Vec::new(),
         (_, Kind::Basic) | (None, _) => vec![to("stable", behind(stable), 1, 1)],
         (Some(split), kind) => {
             let Split {
