@@ -175,7 +175,7 @@ fn blue_green_and_api_errors() {
     assert_eq!(report["outcome"], "promoted");
     assert_eq!(report["requests"]["withoutReadyPod"], 0);
     let members: Vec<&String> = report.as_object().unwrap().keys().collect();
-    expect!["container exitCode from namespace notes outcome requests rollout seconds timeline to verdict waits"].assert_eq(
+    expect!["container exitCode from images namespace notes outcome requests rollout seconds timeline to verdict waits"].assert_eq(
         &members
             .iter()
             .map(|s| s.as_str())

@@ -42,8 +42,8 @@ impl Input {
                 found.problems.join("\n  ")
             );
         }
-        unnamed(&documents)?;
         let name = chosen(&documents, options.rollout.as_deref())?;
+        unnamed(&documents)?;
         let at = position(&documents, "Rollout", &name);
         let mut rollout = at
             .map(|at| documents.remove(at))

@@ -384,11 +384,13 @@ fn act(scene: &Scene, rollout: &Rollout, status: &RolloutStatus, sets: &Sets) ->
     if observed.as_ref() != Some(&status.observed_generation) {
         return Act::Moving;
     }
+    // Without pods nobody answers, and that is as it should be.
+    let told = scene.routed && rollout.spec.replicas() > 0;
     let whole = |hash: &str| {
         let serving = scene.serving();
         let set = [&sets.stable, &sets.current].into_iter().flatten();
         set.into_iter().any(|set| {
-            self::hash(set) == hash && (!scene.routed || Some(sets.image(set).as_str()) == serving)
+            self::hash(set) == hash && (!told || Some(sets.image(set).as_str()) == serving)
         })
     };
     let alone = sets
