@@ -117,7 +117,9 @@ pub enum Verb {
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
     /// Validate manifests without a cluster
-    #[command(after_help = "Example:\n  kubectl argo rollouts lint -f rollout.yaml")]
+    #[command(
+        after_help = "Examples:\n  kubectl argo rollouts lint -f rollout.yaml\n  kubectl argo rollouts lint -f k8s/ -f extra.yaml\n  helm template . | kubectl argo rollouts lint -f -\n\nRollouts are checked with the controller's own rules, together with the Services, Ingresses,\nVirtualServices and analysis templates of the same files; objects that are not in them are\nnot missed. Problems go to stdout, warnings to stderr.\n\nThe exit code is 0 when there is no problem (warnings alone do not count), else 1."
+    )]
     Lint(Lint),
     /// List rollouts or experiments
     #[command(subcommand, arg_required_else_help = true)]
@@ -143,7 +145,7 @@ pub enum Verb {
     Set(Set),
     /// Play an update of your own manifests on a simulated cluster, hours in a moment
     #[command(
-        after_help = "Examples:\n  kubectl argo rollouts simulate -f rollout.yaml -f services.yaml\n  kubectl argo rollouts simulate -f k8s/ --image web=web:v2 --fault bad-image\n  kubectl argo rollouts simulate -f all.yaml --metric 'error_rate = if(weight > 40, 0.08, 0.01)'\n\nFaults, from the update on:\n  bad-image         the new image cannot be pulled\n  crash-after=TIME  new pods end with an error after that time, again and again\n  slow-start=TIME   new pods take that long to be ready\n  prometheus-down   Prometheus answers 503\n  api-errors=SHARE  that share of the controller's requests fails, such as 0.2\n  pod-kill=TIME     every TIME a ready pod dies\n\nA formula may use weight (percent of the requests that the new version gets) and time\n(seconds since the update). It answers queries that name it, and the\nmetric of that name. Metrics without a formula are assumed to succeed.\n\nThe exit code is 0 when the update was promoted, 2 when it was aborted or got stuck,\n3 when it still waits at the end, 1 when the input is not right."
+        after_help = "Examples:\n  kubectl argo rollouts simulate -f rollout.yaml -f services.yaml\n  kubectl argo rollouts simulate -f k8s/ --image web=web:v2 --fault bad-image\n  helm template . | kubectl argo rollouts simulate -f - --image web=web:v2 --image proxy=envoy:v3\n  kubectl argo rollouts simulate -f all.yaml --metric 'error_rate = if(weight > 40, 0.08, 0.01)'\n\nFaults, from the update on:\n  bad-image         the new image cannot be pulled\n  crash-after=TIME  new pods end with an error after that time, again and again\n  slow-start=TIME   new pods take that long to be ready\n  prometheus-down   Prometheus answers 503\n  api-errors=SHARE  that share of the controller's requests fails, such as 0.2\n  pod-kill=TIME     every TIME a ready pod dies\n\nA formula may use weight (percent of the requests that the new version gets) and time\n(seconds since the update). It answers queries that name it, and the\nmetric of that name. Metrics without a formula are assumed to succeed.\n\nThe exit code is 0 when the update was promoted, 2 when it was aborted or got stuck,\n3 when it still waits at the end, 1 when the input is not right.\n\nWith -o json one object is printed, whose members stay as they are: rollout, namespace,\nimages[] {container, from, to} and the first of them as container, from, to; notes[];\ntimeline[] {at, kind, text, times?, until?}, at and until in seconds since the update;\noutcome (promoted, aborted, degraded, waiting), exitCode, verdict, seconds; requests\n{target, perSecond, sent, withoutReadyPod, worstShare, worstAt?} where it is known where\nrequests go; waits[] {reason, object, message}."
     )]
     Simulate(Simulate),
     /// Print the state of a rollout and wait until it is healthy or degraded
@@ -279,9 +281,10 @@ pub struct GetExperiment {
 /// `lint`.
 #[derive(Debug, Args)]
 pub struct Lint {
-    /// YAML or JSON file with any number of documents
-    #[arg(long, short = 'f', value_name = "FILE")]
-    pub filename: PathBuf,
+    /// YAML or JSON file with any number of documents, a folder of such files, or - for stdin; can
+    /// be given several times
+    #[arg(long = "filename", short = 'f', required = true, value_name = "FILE")]
+    pub filenames: Vec<PathBuf>,
 }
 
 /// `list`.
@@ -380,16 +383,17 @@ pub struct SetImage {
 /// `simulate`.
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// YAML or JSON file with any number of documents, or a folder of such files; can be given
-    /// several times
+    /// YAML or JSON file with any number of documents, a folder of such files, or - for stdin; can
+    /// be given several times
     #[arg(long = "filename", short = 'f', required = true, value_name = "FILE")]
     pub filenames: Vec<PathBuf>,
     /// Which rollout, where the files hold several
     #[arg(long, value_name = "NAME")]
     pub rollout: Option<String>,
-    /// The new image; without one, the image of the files with another tag
+    /// The new image; without one, the image of the files with another tag. Can be given several
+    /// times, for several containers
     #[arg(long, value_name = "[CONTAINER=]IMAGE")]
-    pub image: Option<String>,
+    pub image: Vec<String>,
     /// What goes wrong; can be given several times
     #[arg(long, value_name = "FAULT")]
     pub fault: Vec<String>,

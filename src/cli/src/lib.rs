@@ -7,6 +7,7 @@ pub mod args;
 pub mod client;
 pub mod demo;
 pub mod failure;
+pub mod manifests;
 pub mod objects;
 pub mod output;
 mod simulate;

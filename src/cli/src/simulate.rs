@@ -5,16 +5,24 @@
 //! | module | what |
 //! |---|---|
 //! | [`input`] | files to objects, what they lack, what the update is |
+//! | [`images`] | what the update changes |
 //! | [`fault`] | what goes wrong |
 //! | [`measure`] | measurements by formulas |
-//! | [`play`] | the update as it happens |
+//! | [`play`] | one update, from the beginning to the end |
+//! | [`stage`] | the cluster of it: objects, controller, metrics |
+//! | [`player`] | the update as it happens |
+//! | [`verdict`] | how it ended |
 //! | [`report`] | what is printed |
 
 mod fault;
+mod images;
 mod input;
 mod measure;
 mod play;
+mod player;
 mod report;
+mod stage;
+mod verdict;
 
 use self::fault::Faults;
 use self::input::Input;

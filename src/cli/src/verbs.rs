@@ -30,7 +30,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Completion(options) => completion::run(&options.shell),
         Verb::Demo(options) => crate::demo::run(&options),
-        Verb::Lint(options) => lint::run(&options.filename),
+        Verb::Lint(options) => lint::run(&options.filenames),
         Verb::Simulate(options) => crate::simulate::run(&options, cli.global.namespace.as_deref()),
         Verb::Version(options) => {
             version::run(options.short);

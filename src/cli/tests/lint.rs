@@ -278,3 +278,150 @@ fn files_that_cannot_be_read() {
     "#]]
     .assert_eq(&said.all());
 }
+
+/// What `lint` says of a text from a pipe.
+fn piped(text: &str, wanted: &Expect) {
+    use std::io::Write;
+    let mut child = plugin()
+        .args(["lint", "-f", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let said = common::Said::from(child.wait_with_output().unwrap());
+    wanted.assert_eq(&said.text());
+}
+
+/// A Rollout that is right, with something else in its place.
+fn rollout(old: &str, new: &str) -> String {
+    let text = "apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'web:v1'}]}
+  strategy: {canary: {steps: [{setWeight: 25}, {pause: {}}]}}
+";
+    assert!(text.contains(old), "{old:?}");
+    text.replacen(old, new, 1)
+}
+
+/// CLI-34: a Rollout is judged wherever it stands: a pipe, a List, after empty documents, with
+/// merged anchors, with the line ends of Windows.
+#[test]
+fn every_shape_is_judged() {
+    let wrong = rollout("replicas: 4", "replicas: x");
+    let found = expect![[r#"
+        exit 1
+        spec.replicas: Invalid value: "x": a whole number is needed
+        ! Error: spec.replicas: Invalid value: "x": a whole number is needed
+    "#]];
+    piped(&wrong, &found);
+    let item: String = wrong.lines().map(|line| format!("  {line}\n")).collect();
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}",
+        item.trim_start()
+    );
+    piped(&list, &found);
+    piped(&format!("---\n# nothing\n---\n{wrong}---\n"), &found);
+    piped(&wrong.replace('\n', "\r\n"), &found);
+    let merged = rollout("{name: web, image:", "{<<: {name: web}, image:");
+    piped(&merged, &expect![["exit 0\n"]]);
+}
+
+/// CLI-34: what is not read as the Rollout that it was meant to be is not passed over in silence.
+#[test]
+fn objects_that_miss_their_kind() {
+    piped(
+        &rollout("argoproj.io/v1alpha1", "argoproj.io/v1beta1"),
+        &expect![[r#"
+            exit 1
+            Rollout web: apiVersion: Unsupported value: "argoproj.io/v1beta1": supported values: "argoproj.io/v1alpha1"
+            ! Error: Rollout web: apiVersion: Unsupported value: "argoproj.io/v1beta1": supported values: "argoproj.io/v1alpha1"
+        "#]],
+    );
+    piped(
+        &rollout("kind: Rollout", "kind: rollout"),
+        &expect![[r#"
+            exit 1
+            rollout web: kind: Unsupported value: "rollout": supported values: "Rollout"
+            ! Error: rollout web: kind: Unsupported value: "rollout": supported values: "Rollout"
+        "#]],
+    );
+    piped(
+        &rollout("{name: web}\nspec", "{}\nspec"),
+        &expect![[r#"
+            exit 1
+            metadata.name: Required value: name or generateName is required
+            ! Error: metadata.name: Required value: name or generateName is required
+        "#]],
+    );
+    piped(
+        "kind: Service\n",
+        &expect![[r#"
+            exit 0
+            ! Warning: no Rollout in the given files: nothing was checked
+        "#]],
+    );
+}
+
+/// CLI-34: of several Rollouts it is said which one is meant; the same name twice is told.
+#[test]
+fn several_rollouts() {
+    let text = format!(
+        "{}---\n{}---\n{}",
+        rollout("replicas: 4", "replicas: x"),
+        rollout("name: web}\nspec", "name: api}\nspec"),
+        rollout("name: web}\nspec", "name: api}\nspec"),
+    );
+    piped(
+        &text,
+        &expect![[r#"
+            exit 1
+            Rollout web: spec.replicas: Invalid value: "x": a whole number is needed
+            Rollout api: metadata.name: Duplicate value: "api": the files hold another Rollout of this name, and only the last one applied would stay
+            Rollout api: metadata.name: Duplicate value: "api": the files hold another Rollout of this name, and only the last one applied would stay
+            ! Error: Rollout web: spec.replicas: Invalid value: "x": a whole number is needed
+        "#]],
+    );
+}
+
+/// API-49: analysis templates of the same files are judged with the Rollout; what nobody reads in
+/// them is a warning.
+#[test]
+fn templates_beside_a_rollout() {
+    let rollout = rollout(
+        "{pause: {}}",
+        "{analysis: {templates: [{templateName: rate}]}}",
+    );
+    let template = |rest: &str| {
+        format!(
+            "{rollout}---\napiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\n\
+             metadata: {{name: rate}}\nspec:\n  metrics:\n  - name: rate\n{rest}    provider: \
+             {{prometheus: {{address: 'http://p', query: up}}}}\n"
+        )
+    };
+    piped(&template(""), &expect![["exit 0\n"]]);
+    piped(
+        &template("    interval: 10s\n"),
+        &expect![[r#"
+            exit 1
+            spec.strategy.canary.steps[1].analysis.templates: Invalid value: "rate": AnalysisTemplate rate has metric rate which runs indefinitely. Invalid value for count: <nil>
+            ! Error: spec.strategy.canary.steps[1].analysis.templates: Invalid value: "rate": AnalysisTemplate rate has metric rate which runs indefinitely. Invalid value for count: <nil>
+        "#]],
+    );
+    piped(
+        &template("    failurelimit: 3\n"),
+        &expect![[r#"
+            exit 0
+            ! Warning: AnalysisTemplate rate: spec.metrics[0].failurelimit: unknown field
+        "#]],
+    );
+}

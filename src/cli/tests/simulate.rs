@@ -175,7 +175,7 @@ fn blue_green_and_api_errors() {
     assert_eq!(report["outcome"], "promoted");
     assert_eq!(report["requests"]["withoutReadyPod"], 0);
     let members: Vec<&String> = report.as_object().unwrap().keys().collect();
-    expect!["container exitCode from namespace notes outcome requests rollout seconds timeline to verdict waits"].assert_eq(
+    expect!["container exitCode from images namespace notes outcome requests rollout seconds timeline to verdict waits"].assert_eq(
         &members
             .iter()
             .map(|s| s.as_str())
@@ -221,4 +221,45 @@ fn bad_input() {
         (every object that the rollout names is needed: add its file with -f)
         Error: no Rollout in the given files; add the file that holds it with -f
     "#]].assert_eq(&lines.concat());
+}
+
+/// Several containers change at once; versions are told apart by the first that was named, which
+/// need not be the first of the pod.
+#[test]
+fn several_images() {
+    let two = BASIC.replace(
+        "[{name: web, image: 'web:v1'}]",
+        "[{name: web, image: 'web:v1'}, {name: proxy, image: 'proxy:v1'}]",
+    );
+    let proxy = of_manifest(&two, &["--image", "proxy=proxy:v2"]);
+    assert_eq!(proxy.code, 0, "{}", proxy.all());
+    for wanted in [
+        "Rollout web, simulated: proxy:v1 becomes proxy:v2",
+        "requests proxy:v1 75 %, proxy:v2 25 %",
+        "pods     proxy:v1 gone",
+    ] {
+        assert!(proxy.stdout.contains(wanted), "{}", proxy.stdout);
+    }
+    let both = ["--image", "proxy=proxy:v2", "--image", "web=web:v2", "-o"];
+    let both = of_manifest(&two, &[&both[..], &["json"]].concat());
+    let report: Value = serde_json::from_str(&both.stdout).unwrap();
+    assert_eq!(report["container"], "proxy");
+    assert_eq!(report["images"][1]["container"], "web");
+    assert_eq!(report["images"][1]["to"], "web:v2");
+    assert_eq!(report["timeline"][1]["text"], "web=web:v2");
+}
+
+/// A name that only a cluster would invent, no pods, a pipe.
+#[test]
+fn odd_manifests() {
+    let unnamed = BASIC.replacen("{name: web}", "{generateName: web-}", 1);
+    let said = of_manifest(&unnamed, &[]);
+    expect![[r#"
+        exit 1
+        ! Error: Rollout "web-" has no metadata.name; give it one for the simulation
+    "#]]
+    .assert_eq(&said.text());
+    let said = of_manifest(&BASIC.replace("replicas: 4", "replicas: 0"), &[]);
+    let note = "the rollout has no pods; give it some with --replicas";
+    assert!(said.stdout.contains(note), "{}", said.all());
 }

@@ -87,7 +87,7 @@ pub(super) async fn play(stage: &Stage, script: &Script, tale: &Tale) -> Result<
     let argument = format!("{}={}", script.rollout, script.image);
     tale.typed(format_args!("set image {} {argument}", script.rollout));
     tokio::time::sleep(TYPING).await;
-    set_image::change(&stage.world.session, script.rollout, &argument)
+    set_image::change(&stage.world.session, script.rollout, &[argument])
         .await
         .map_err(|failure| anyhow::anyhow!(failure.text().unwrap_or_default()))?;
     let end = update(stage, script, tale).await?;

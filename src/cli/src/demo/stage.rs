@@ -108,7 +108,7 @@ impl Stage {
 
     /// Looks at the script's Rollout.
     pub(super) fn look(&self, script: &Script) -> Scene {
-        Scene::of(&self.world, script.rollout, Some(script.host))
+        Scene::of(&self.world, script.rollout, Some(script.host), None)
     }
 
     /// Applies the script's objects; how many there were.

@@ -1,14 +1,15 @@
 //! From files to the objects of a simulated cluster, and to the update that is played.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 use sluice_crds::Rollout;
 use sluice_crds::references::{services, wanted};
 
+use super::images::Images;
 use crate::args::Simulate;
+use crate::manifests::{self, text};
 use crate::verbs::lint;
 
 /// What is played.
@@ -21,12 +22,8 @@ pub(super) struct Input {
     pub(super) objects: Vec<Value>,
     /// What users send their requests to, where the files tell.
     pub(super) host: Option<String>,
-    /// The container that gets another image.
-    pub(super) container: String,
-    /// Its image in the files.
-    pub(super) before: String,
-    /// Its image after the update.
-    pub(super) image: String,
+    /// The containers that get another image, at least one.
+    pub(super) images: Images,
     /// What was assumed, a sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -37,14 +34,8 @@ impl Input {
     /// # Errors
     /// What is wrong with them, or missing from them, and what to do about it.
     pub(super) fn read(options: &Simulate, namespace: Option<&str>) -> Result<Self> {
-        let mut documents = Vec::new();
-        for path in files(&options.filenames)? {
-            let file = path.display().to_string();
-            let text = std::fs::read_to_string(&path).with_context(|| file.clone())?;
-            documents.extend(lint::documents(&text).context(file)?);
-        }
-        let mut documents = flat(documents);
-        let found = lint::of_documents(&documents);
+        let mut documents = manifests::read(&options.filenames)?;
+        let found = lint::of_objects(&documents);
         if !found.problems.is_empty() {
             bail!(
                 "the manifests are not valid:\n  {}",
@@ -52,6 +43,7 @@ impl Input {
             );
         }
         let name = chosen(&documents, options.rollout.as_deref())?;
+        unnamed(&documents)?;
         let at = position(&documents, "Rollout", &name);
         let mut rollout = at
             .map(|at| documents.remove(at))
@@ -82,13 +74,17 @@ impl Input {
                 missing.join("\n")
             );
         }
-        let update = update(&rollout, &documents, options.image.as_deref())?;
+        let images = Images::read(&template(&rollout, &documents), &options.image)?;
         let mut notes: Vec<String> = Vec::new();
-        if options.image.is_none() {
+        if options.image.is_empty() {
             notes.push(format!(
                 "{} is taken as the new image; name another with --image",
-                update.image
+                images.first.to
             ));
+        }
+        if rollout.spec.replicas() == 0 {
+            let text = "the rollout has no pods; give it some with --replicas";
+            notes.push(text.to_owned());
         }
         let host = host(&rollout, &documents);
         if host.is_none() {
@@ -103,64 +99,16 @@ impl Input {
             namespace,
             objects: documents,
             host,
-            container: update.container,
-            before: update.before,
-            image: update.image,
+            images,
             notes,
         })
     }
-}
-
-/// The files, those of folders in the order of their names.
-fn files(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in given {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
-        let mut inside: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| {
-                let extension = path.extension().and_then(|extension| extension.to_str());
-                matches!(extension, Some("yaml" | "yml" | "json"))
-            })
-            .collect();
-        inside.sort();
-        files.extend(inside);
-    }
-    Ok(files)
-}
-
-/// The text at a pointer; empty when there is none.
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
 }
 
 fn put(object: &mut Value, part: &str, key: &str, value: Value) {
     if let Some(part) = object.get_mut(part).and_then(Value::as_object_mut) {
         part.insert(key.to_owned(), value);
     }
-}
-
-/// Lists are taken apart, empty documents left out.
-fn flat(documents: Vec<Value>) -> Vec<Value> {
-    let mut all = Vec::new();
-    for mut document in documents {
-        let items = document.get_mut("items").map(Value::take);
-        match items {
-            Some(Value::Array(items)) if text(&document, "/kind").ends_with("List") => {
-                all.extend(flat(items));
-            }
-            _ if document.is_null() => {}
-            _ => all.push(document),
-        }
-    }
-    all
 }
 
 fn position(documents: &[Value], kind: &str, name: &str) -> Option<usize> {
@@ -190,6 +138,34 @@ fn chosen(documents: &[Value], named: Option<&str>) -> Result<String> {
             names.join(", ")
         ),
     }
+}
+
+/// A cluster would invent a name; here one is needed, so that the outcome can be told of it.
+fn unnamed(documents: &[Value]) -> Result<()> {
+    let without = |document: &&Value| text(document, "/metadata/name").is_empty();
+    match documents.iter().find(without) {
+        Some(document) => bail!(
+            "{} {:?} has no metadata.name; give it one for the simulation",
+            text(document, "/kind"),
+            text(document, "/metadata/generateName")
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The pod template, that of the workload that is referred to included.
+fn template(rollout: &Rollout, documents: &[Value]) -> Value {
+    let Some(reference) = &rollout.spec.workload_ref else {
+        return rollout.spec.template.value().clone();
+    };
+    let at = position(documents, &reference.kind, &reference.name);
+    let workload = at.and_then(|at| documents.get(at));
+    let template = workload.and_then(|workload| {
+        workload
+            .pointer("/spec/template")
+            .or_else(|| workload.pointer("/template"))
+    });
+    template.cloned().unwrap_or_default()
 }
 
 /// Kinds without a namespace that people keep beside a Rollout.
@@ -318,78 +294,6 @@ fn template_kind(cluster: bool) -> &'static str {
     }
 }
 
-/// The update.
-struct Update {
-    container: String,
-    before: String,
-    image: String,
-}
-
-/// The container and its images.
-fn update(rollout: &Rollout, documents: &[Value], written: Option<&str>) -> Result<Update> {
-    let template = match &rollout.spec.workload_ref {
-        None => rollout.spec.template.value().clone(),
-        Some(reference) => {
-            let at = position(documents, &reference.kind, &reference.name);
-            let workload = at
-                .and_then(|at| documents.get(at))
-                .cloned()
-                .unwrap_or_default();
-            let template = workload
-                .pointer("/spec/template")
-                .or_else(|| workload.pointer("/template"));
-            template.cloned().unwrap_or_default()
-        }
-    };
-    let containers = template
-        .pointer("/spec/containers")
-        .and_then(Value::as_array);
-    let containers: Vec<(&str, &str)> = containers
-        .into_iter()
-        .flatten()
-        .map(|container| (text(container, "/name"), text(container, "/image")))
-        .collect();
-    let names: Vec<&str> = containers.iter().map(|(name, _)| *name).collect();
-    let names = names.join(", ");
-    let (container, image) = match written.map(|written| written.split_once('=')) {
-        Some(Some((container, image))) => (Some(container), Some(image)),
-        Some(None) => (None, written),
-        None => (None, None),
-    };
-    let (container, before) = match (container, containers.as_slice()) {
-        (_, []) => bail!("the pod template has no containers"),
-        (Some(wanted), all) => *all
-            .iter()
-            .find(|(name, _)| *name == wanted)
-            .ok_or_else(|| anyhow!("--image: no container {wanted:?}; there are {names}"))?,
-        (None, [one]) => *one,
-        (None, [first, ..]) if image.is_none() => *first,
-        (None, _) => bail!("--image: which container? write CONTAINER=IMAGE, one of {names}"),
-    };
-    let image = match image {
-        Some("") => bail!("--image: an image is needed, such as {container}=web:v2"),
-        Some(image) => image.to_owned(),
-        None => another(before),
-    };
-    if image == before {
-        bail!("--image: {before} is the image in the files already; there is nothing to update");
-    }
-    Ok(Update {
-        container: container.to_owned(),
-        before: before.to_owned(),
-        image,
-    })
-}
-
-/// The same image with a tag that it does not have yet.
-fn another(image: &str) -> String {
-    let bare = image.split('@').next().unwrap_or(image);
-    let slash = bare.rfind('/').map_or(0, |at| at + 1);
-    let (path, name) = bare.split_at(slash);
-    let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
-    format!("{path}{name}:{tag}-next")
-}
-
 /// What users send their requests to.
 fn host(rollout: &Rollout, documents: &[Value]) -> Option<String> {
     let spec = &rollout.spec;
@@ -485,23 +389,4 @@ fn secrets(documents: &mut Vec<Value>, namespace: &str) -> Vec<String> {
     }
     documents.splice(0..0, invented);
     notes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_get_another_tag() {
-        for (image, wanted) in [
-            ("web:v1", "web:v1-next"),
-            (
-                "registry:5000/team/web",
-                "registry:5000/team/web:latest-next",
-            ),
-            ("web@sha256:00", "web:latest-next"),
-        ] {
-            assert_eq!(another(image), wanted);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sluice_core::view::tree::Colour;
 
+use super::images::Image;
 use crate::output::{Lines, wrapped};
 use crate::tree::Brush;
 
@@ -105,12 +106,11 @@ pub(super) struct Report {
     pub(super) rollout: String,
     /// Its namespace.
     pub(super) namespace: String,
-    /// The container that got another image.
-    pub(super) container: String,
-    /// Its image before.
-    pub(super) from: String,
-    /// Its image after.
-    pub(super) to: String,
+    /// The first container that got another image: as members of the report itself.
+    #[serde(flatten)]
+    pub(super) first: Image,
+    /// All of them.
+    pub(super) images: Vec<Image>,
     /// What was assumed, a sentence each.
     pub(super) notes: Vec<String>,
     /// What happened.
@@ -139,7 +139,7 @@ impl Report {
         let mut lines = Lines::new(brush, MARGIN);
         let title = format!(
             "Rollout {}, simulated: {} becomes {}",
-            self.rollout, self.from, self.to
+            self.rollout, self.first.from, self.first.to
         );
         lines.push(&brush.strong(&title));
         for note in &self.notes {

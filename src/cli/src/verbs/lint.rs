@@ -4,17 +4,18 @@ mod types;
 mod unknown;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::Context;
-use serde::Deserialize;
 use serde_json::Value;
+use sluice_crds::analysis::AnalysisTemplateSpec;
 use sluice_crds::field_error::FieldError;
 use sluice_crds::references::{References, ServiceFacts};
+use sluice_crds::templates::TemplateStore;
 use sluice_crds::validate;
 use sluice_crds::{Rollout, decode};
 
 use crate::failure::Failure;
+use crate::manifests;
 use crate::output;
 
 /// What was found in a file, in the order of its documents.
@@ -26,14 +27,13 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
-/// Prints every problem of every Rollout in a file on stdout, and warnings on stderr.
+/// Prints every problem of every Rollout in the files on stdout, and warnings on stderr.
 ///
 /// # Errors
-/// The first problem; or that the file is not what it should be.
-pub fn run(path: &Path) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let Findings { problems, warnings } =
-        findings(&text).with_context(|| path.display().to_string())?;
+/// The first problem; or that a file is not what it should be.
+pub fn run(files: &[PathBuf]) -> Result<(), Failure> {
+    let objects = manifests::read(files)?;
+    let Findings { problems, warnings } = of_objects(&objects);
     for warning in &warnings {
         output::note(format_args!("Warning: {warning}"));
     }
@@ -46,65 +46,144 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Looks at all documents of a text.
-///
-/// # Errors
-/// When the text is neither YAML nor JSON.
-pub fn findings(text: &str) -> anyhow::Result<Findings> {
-    Ok(of_documents(&documents(text)?))
-}
-
-/// The documents of a text.
-///
-/// # Errors
-/// When it is neither YAML nor JSON.
-pub fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
-    let mut documents = Vec::new();
-    for document in serde_yaml_ng::Deserializer::from_str(text) {
-        let value = serde_yaml_ng::Value::deserialize(document)?;
-        documents.push(serde_json::to_value(value)?);
-    }
-    Ok(documents)
-}
-
-/// Looks at documents that belong together.
+/// Looks at objects that belong together.
 #[must_use]
-pub fn of_documents(documents: &[Value]) -> Findings {
-    let references = references(documents);
+pub fn of_objects(objects: &[Value]) -> Findings {
+    let references = references(objects);
     let mut found = Findings::default();
-    for document in documents {
-        if kind(document) != "Rollout" || group(document) != "argoproj.io" {
-            continue;
+    let mut rollouts: Vec<&Value> = Vec::new();
+    for object in objects {
+        match identity(object) {
+            Identity::Rollout => rollouts.push(object),
+            Identity::Beside => found.warnings.extend(unread(object)),
+            Identity::Misnamed(error) => found.problems.push(named(object, &error)),
+            Identity::Foreign => {}
         }
-        found.problems.extend(
-            unknown::fields(document)
-                .into_iter()
-                .map(|path| format!("{path}: unknown field")),
-        );
-        let wrong = types::wrong(document);
-        if !wrong.is_empty() {
-            // Nothing more can be told of a Rollout that cannot be read.
-            found.problems.extend(wrong);
-            continue;
+    }
+    for rollout in &rollouts {
+        let (mut problems, mut warnings) = of_rollout(rollout, objects, &references);
+        let here = |other: &&&Value| key(other) == key(rollout);
+        if !name(rollout).is_empty() && rollouts.iter().filter(here).count() > 1 {
+            problems.push(format!(
+                "metadata.name: Duplicate value: {:?}: the files hold another Rollout of this name, \
+                 and only the last one applied would stay",
+                name(rollout)
+            ));
         }
-        let rollout: Rollout = match decode::read(document) {
-            Ok(rollout) => rollout,
-            Err(error) => {
-                found.problems.push(error.to_string());
-                continue;
+        // Of several, it has to be said which.
+        if rollouts.len() > 1 {
+            for line in problems.iter_mut().chain(&mut warnings) {
+                *line = named(rollout, line);
             }
-        };
-        let mut errors = validate::manifest(&rollout);
-        if errors.is_empty() {
-            errors = validate::references(&rollout, &references);
         }
-        let texts = errors.iter().map(ToString::to_string);
-        found.problems.extend(texts);
-        let warnings = validate::warnings(&rollout);
-        found.warnings.extend(warnings.iter().map(warning));
-        found.warnings.extend(autoscaled(document, documents));
+        found.problems.extend(problems);
+        found.warnings.extend(warnings);
+    }
+    if rollouts.is_empty() && found.problems.is_empty() {
+        let text = "no Rollout in the given files: nothing was checked";
+        found.warnings.push(text.to_owned());
     }
     found
+}
+
+/// Problems and warnings of one Rollout.
+fn of_rollout(
+    object: &Value,
+    objects: &[Value],
+    references: &References,
+) -> (Vec<String>, Vec<String>) {
+    let fields = unknown::fields(object).into_iter();
+    let mut problems: Vec<String> = fields
+        .map(|path| format!("{path}: unknown field"))
+        .collect();
+    if name(object).is_empty() && manifests::text(object, "/metadata/generateName").is_empty() {
+        let error = FieldError::required("metadata.name", "name or generateName is required");
+        problems.push(error.to_string());
+    }
+    let wrong = types::wrong(object);
+    if !wrong.is_empty() {
+        // Nothing more can be told of a Rollout that cannot be read.
+        problems.extend(wrong);
+        return (problems, Vec::new());
+    }
+    let rollout: Rollout = match decode::read(object) {
+        Ok(rollout) => rollout,
+        Err(error) => {
+            problems.push(error.to_string());
+            return (problems, Vec::new());
+        }
+    };
+    let mut errors = validate::manifest(&rollout);
+    if errors.is_empty() {
+        errors = validate::references(&rollout, references);
+    }
+    problems.extend(errors.iter().map(ToString::to_string));
+    let found = validate::warnings(&rollout);
+    let mut warnings: Vec<String> = found.iter().map(warning).collect();
+    warnings.extend(autoscaled(object, objects));
+    (problems, warnings)
+}
+
+/// What an object is to `lint`.
+enum Identity {
+    /// It is judged.
+    Rollout,
+    /// Of the same API group: its fields are looked at.
+    Beside,
+    /// It is not what it was meant to be.
+    Misnamed(String),
+    /// Nothing is said about it.
+    Foreign,
+}
+
+/// Kinds that stand beside a Rollout.
+const BESIDE: [&str; 4] = [
+    "AnalysisTemplate",
+    "ClusterAnalysisTemplate",
+    "AnalysisRun",
+    "Experiment",
+];
+
+const VERSION: &str = "argoproj.io/v1alpha1";
+
+fn identity(object: &Value) -> Identity {
+    let (kind, version) = (kind(object), manifests::text(object, "/apiVersion"));
+    let mut ours = std::iter::once("Rollout").chain(BESIDE);
+    let Some(meant) = ours.find(|known| known.eq_ignore_ascii_case(kind)) else {
+        return Identity::Foreign;
+    };
+    let error = if version.is_empty() {
+        FieldError::required("apiVersion", format!("{VERSION} is needed"))
+    } else if group(object) != "argoproj.io" {
+        return Identity::Foreign; // others have Rollouts, too
+    } else if version != VERSION {
+        FieldError::unsupported("apiVersion", version, &[VERSION])
+    } else if kind != meant {
+        FieldError::unsupported("kind", kind, &[meant])
+    } else if meant == "Rollout" {
+        return Identity::Rollout;
+    } else {
+        return Identity::Beside;
+    };
+    Identity::Misnamed(error.to_string())
+}
+
+/// Members of an object beside the Rollout that nobody reads, or that cannot be read.
+fn unread(object: &Value) -> Vec<String> {
+    let fields = unknown::fields(object).into_iter();
+    let fields = fields.map(|path| format!("{path}: unknown field"));
+    let lines = fields.chain(types::wrong(object));
+    lines.map(|line| named(object, &line)).collect()
+}
+
+/// A line about an object, with its kind and name.
+fn named(object: &Value, line: &str) -> String {
+    format!("{} {}: {line}", kind(object), name(object))
+}
+
+/// What tells an object from others of its kind.
+fn key(object: &Value) -> (&str, &str) {
+    (manifests::text(object, "/metadata/namespace"), name(object))
 }
 
 /// The text of a warning: that of an error, but nothing is invalid.
@@ -134,17 +213,11 @@ fn autoscaled(rollout: &Value, documents: &[Value]) -> Option<String> {
 }
 
 fn kind(document: &Value) -> &str {
-    document
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    manifests::text(document, "/kind")
 }
 
 fn name(document: &Value) -> &str {
-    document
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    manifests::text(document, "/metadata/name")
 }
 
 fn group(document: &Value) -> &str {
@@ -163,7 +236,21 @@ fn references(documents: &[Value]) -> References {
             .map(|document| (name(document).to_owned(), Some(document.clone())))
             .collect()
     };
+    // One that cannot be read is told of by itself.
+    let templates = |wanted: &str| -> BTreeMap<String, Option<AnalysisTemplateSpec>> {
+        let found = of(&["argoproj.io"], wanted).into_iter();
+        found
+            .filter_map(|(name, object)| {
+                let spec = decode::read(object?.get("spec")?).ok()?;
+                Some((name, Some(spec)))
+            })
+            .collect()
+    };
     References {
+        templates: TemplateStore {
+            namespaced: templates("AnalysisTemplate"),
+            cluster: templates("ClusterAnalysisTemplate"),
+        },
         services: of(&[""], "Service")
             .into_iter()
             .map(|(name, service)| (name, service.as_ref().map(ServiceFacts::new)))

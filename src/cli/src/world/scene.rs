@@ -11,6 +11,7 @@ use sluice_crds::rollout::{RolloutPhase, RolloutStatus};
 use sluice_crds::{AnalysisRun, ReplicaSet, Rollout, keys};
 
 use super::World;
+use crate::manifests;
 use crate::objects::Objects;
 use crate::tree;
 
@@ -78,7 +79,7 @@ pub(crate) enum Mark {
 /// One version of the pods.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Version {
-    /// Image of the first container.
+    /// Image of the container that tells versions apart.
     pub(crate) image: String,
     /// Share of requests, in percent.
     pub(crate) percent: u32,
@@ -109,8 +110,14 @@ pub(crate) struct Metric {
 
 impl Scene {
     /// Looks at a Rollout. `host` is what its users send their requests to; without one, the pods
-    /// tell which version serves.
-    pub(crate) fn of(world: &World, name: &str, host: Option<&str>) -> Self {
+    /// tell which version serves. `container` is the one whose image tells versions apart: by
+    /// default the first.
+    pub(crate) fn of(
+        world: &World,
+        name: &str,
+        host: Option<&str>,
+        container: Option<&str>,
+    ) -> Self {
         let objects = world.objects();
         let shares = host.map(|host| world.shares(host));
         let mut scene = Self {
@@ -133,7 +140,7 @@ impl Scene {
             (scene.health, scene.message, scene.tree) = (health, message, Some(tree));
         }
         let share = |hash: &str| shares.by_hash.get(hash).copied().unwrap_or(0.0);
-        let sets = Sets::of(&objects, rollout, &status);
+        let sets = Sets::of(&objects, rollout, &status, container);
         scene.versions = sets.versions(share);
         // A first version that still starts has no users yet.
         if sets.updated() || scene.health.word == RolloutPhase::Healthy.as_str() {
@@ -158,11 +165,19 @@ struct Sets {
     stable: Option<Arc<ReplicaSet>>,
     current: Option<Arc<ReplicaSet>>,
     others: Vec<Arc<ReplicaSet>>,
+    /// The container whose image is a version's name.
+    container: Option<String>,
 }
 
 impl Sets {
-    fn of(objects: &Objects, rollout: &Rollout, status: &RolloutStatus) -> Self {
+    fn of(
+        objects: &Objects,
+        rollout: &Rollout,
+        status: &RolloutStatus,
+        container: Option<&str>,
+    ) -> Self {
         let mut sets = Self {
+            container: container.map(str::to_owned),
             stable: None,
             current: None,
             others: Vec::new(),
@@ -196,7 +211,7 @@ impl Sets {
                 .map(|set| (set, false)),
         );
         let versions = all.map(|(set, stable)| Version {
-            image: image(set),
+            image: self.image(set),
             percent: (share(hash(set)) * 100.0).round() as u32,
             stable,
             available: available(set),
@@ -205,6 +220,20 @@ impl Sets {
         versions
             .filter(|version| version.percent > 0 || version.wanted > 0 || version.available > 0)
             .collect()
+    }
+
+    /// The image that a version is called by.
+    fn image(&self, set: &ReplicaSet) -> String {
+        let template = serde_json::to_value(&set.spec.template).unwrap_or_default();
+        let containers = template.pointer("/spec/containers");
+        let containers = containers.and_then(serde_json::Value::as_array);
+        let mut all = containers.into_iter().flatten();
+        let image = match self.container.as_deref() {
+            None => all.next(),
+            Some(name) => all.find(|one| manifests::text(one, "/name") == name),
+        };
+        let image = image.map(|one| manifests::text(one, "/image"));
+        image.unwrap_or_default().to_owned()
     }
 
     /// Whether there was an update since the first version.
@@ -231,15 +260,6 @@ fn available(set: &ReplicaSet) -> i32 {
 
 fn wanted(set: &ReplicaSet) -> i32 {
     set.spec.replicas.unwrap_or(1)
-}
-
-fn image(set: &ReplicaSet) -> String {
-    let template = serde_json::to_value(&set.spec.template).unwrap_or_default();
-    let image = template.pointer("/spec/containers/0/image");
-    image
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// The steps, all still to come as long as there was no update.
@@ -364,11 +384,13 @@ fn act(scene: &Scene, rollout: &Rollout, status: &RolloutStatus, sets: &Sets) ->
     if observed.as_ref() != Some(&status.observed_generation) {
         return Act::Moving;
     }
+    // Without pods nobody answers, and that is as it should be.
+    let told = scene.routed && rollout.spec.replicas() > 0;
     let whole = |hash: &str| {
         let serving = scene.serving();
         let set = [&sets.stable, &sets.current].into_iter().flatten();
         set.into_iter().any(|set| {
-            self::hash(set) == hash && (!scene.routed || Some(image(set).as_str()) == serving)
+            self::hash(set) == hash && (!told || Some(sets.image(set).as_str()) == serving)
         })
     };
     let alone = sets
