@@ -11,7 +11,7 @@ use super::more::{More, ScaleDown};
 use super::outside::Plane;
 use super::shape::{self, Kind};
 use super::stage::{Stage, Wrong};
-use crate::observed::{ServiceView, Workload, WorkloadView};
+use crate::observed::{Workload, WorkloadView};
 use crate::plan::Action;
 use crate::testing::world::World;
 
