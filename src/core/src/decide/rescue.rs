@@ -58,7 +58,7 @@ pub(super) fn refuse(seen: &Observed, error: &str, now: Timestamp) -> Plan {
 /// An abort of an update that has begun, and no later wish to promote it.
 pub(crate) fn wanted(status: &RolloutStatus) -> bool {
     status.abort
-        && !(status.promote_full && status.aborted_at.is_some())
+        && (!status.promote_full || status.aborted_at.is_none())
         && !status.stable_rs.is_empty()
         && !status.current_pod_hash.is_empty()
         && status.stable_rs != status.current_pod_hash
