@@ -333,9 +333,8 @@ fn promotion_run(pass: &mut Pass<'_, '_>, kind: Kind) -> (Option<Current>, bool)
     let wrong_moment = match kind {
         Kind::PrePromotion => {
             let ready = match blue_green.preview_replica_count {
-                Some(count) => pass
-                    .new_set()
-                    .is_some_and(|set| set.spec >= count && set.available >= count),
+                // As many as it has by now: the checkpoint may have been passed before (CTL-113).
+                Some(_) => crate::bluegreen::ready(pass),
                 None => saturated,
             };
             pass.read().stable_rs == new

@@ -175,7 +175,7 @@ fn release_others(pass: &mut Pass<'_, '_>) {
 }
 
 /// New has the pods it should have by now (CTL-113).
-fn ready(pass: &Pass<'_, '_>) -> bool {
+pub(crate) fn ready(pass: &Pass<'_, '_>) -> bool {
     let count = new_count(pass);
     pass.new_set()
         .is_some_and(|set| set.spec >= count && set.serving() >= count)

@@ -244,7 +244,7 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     if let Some(index) = stable.filter(|index| Some(*index) != new) {
         let to = stable_count(pass, index);
         let to = if pass.ctx.basic() {
-            to
+            pass.keep_last(index, to)
         } else {
             let to = drain::size(pass, index, to);
             pass.keep_available(index, to)
@@ -285,7 +285,7 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         }
     };
     let to = if pass.ctx.basic() {
-        to
+        pass.keep_last(index, to)
     } else {
         let to = drain::size(pass, index, to);
         pass.keep_available(index, to)
@@ -396,7 +396,7 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             history::delayed_size(pass, index, spec, &mut kept)
         };
         let to = if pass.ctx.basic() {
-            to
+            pass.keep_last(index, to)
         } else {
             pass.keep_available(index, to)
         };

@@ -309,8 +309,8 @@ fn gate(pass: &Pass<'_, '_>, desired: &Desired) -> Gate {
         Some(now) if left < now.canary || left == desired.weight => {
             Gate::Partly(left.min(now.canary))
         }
-        Some(_) => Gate::Shut,
-        None => Gate::Partly(left),
+        // A router that was never asked is not asked for what nobody wants either.
+        Some(_) | None => Gate::Shut,
     }
 }
 
@@ -471,14 +471,14 @@ fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desi
     // Managed routes go before the pods that they lead to are others (FLT-31).
     want.weight_before_hash = (old_weight > 0 && (moves || pass.new_available() == 0))
         || (moves && want.remove_managed_routes);
-    if let Some(hash) = subset_may_carry(pass, routing, &want) {
+    if let Some(hash) = may_still_carry(pass, routing, &want) {
         want.canary_hash = hash;
         want.weight = want.weight.min(old_weight);
-        let message = "the subset goes on to the new version once its traffic is certainly gone";
-        let object = format!(
-            "DestinationRule/{}",
-            destination_rule(routing).unwrap_or_default()
-        );
+        let message = "goes on to the new version once its traffic is certainly gone";
+        let object = match destination_rule(routing) {
+            Some(name) => format!("DestinationRule/{name}"),
+            None => format!("Service/{}", want.canary_service),
+        };
         pass.wait(Why::new(Reason::TrafficUnconfirmed, object, message));
         pass.unproven = true;
     } else if subsets_must_wait(pass, routing, &want) {
@@ -503,21 +503,29 @@ fn destination_rule(routing: &RolloutTrafficRouting) -> Option<&str> {
 }
 
 /// The version that the canary's subset has to stay with, since it may still carry traffic: its weight
-/// was only now taken away, or a router that can tell has not confirmed that (INV-1, FLT-8, FLT-10).
-fn subset_may_carry(
+/// was only now taken away, or a router that can tell has not confirmed that (INV-1, FLT-8, FLT-10). A
+/// Service sees to that itself, unless a promotion left it all traffic, of the version that is stable.
+fn may_still_carry(
     pass: &Pass<'_, '_>,
     routing: &RolloutTrafficRouting,
     want: &Want,
 ) -> Option<String> {
-    destination_rule(routing)?;
-    let on = &pass.ctx.persisted.canary.weights.as_ref()?.canary;
+    let weights = pass.ctx.persisted.canary.weights.as_ref()?;
+    let on = &weights.canary;
     let hash = &on.pod_template_hash;
-    let moves = !hash.is_empty() && *hash != want.canary_hash;
-    // Away from stable it may go to pods that are there: its members may be what the data plane lacks.
-    let away = moves
-        && (pass.new_available() == 0 || pass.stable_set().is_none_or(|set| set.hash != *hash));
-    let carries = (on.weight > 0 && verifies(pass, routing)) || in_doubt(pass);
-    (away && carries).then(|| hash.clone())
+    if hash.is_empty() || *hash == want.canary_hash {
+        return None;
+    }
+    let just_taken = on.weight > 0 && verifies(pass, routing);
+    let stable = pass.stable_set().is_some_and(|set| set.hash == *hash);
+    let carries = if destination_rule(routing).is_some() {
+        // Away from stable it may go to pods that are there: its members may be what the data plane
+        // lacks.
+        (!stable || pass.new_available() == 0) && (just_taken || in_doubt(pass))
+    } else {
+        stable && (just_taken || (weights.verified == Some(false) && in_doubt(pass)))
+    };
+    carries.then(|| hash.clone())
 }
 
 /// Whether the canary's Service, if it has one, leads to the pods of the version that is wanted: a
@@ -716,14 +724,12 @@ pub(crate) fn in_doubt(pass: &Pass<'_, '_>) -> bool {
         )
 }
 
-/// Whether the subsets know the new version only, although nothing is on record: whoever was about to
-/// write that all traffic is on it did not get there (INV-3).
+/// Whether the subsets know the new version only, although it is not stable on record: whoever was about
+/// to write that all traffic is on it did not get there (INV-3).
 pub(crate) fn took_over_unrecorded(pass: &Pass<'_, '_>) -> bool {
     let Seen::Found(hashes) = &pass.ctx.seen.subset_hashes else {
         return false;
     };
     let stable = pass.stable_set().map(|set| &set.hash);
-    pass.ctx.persisted.canary.weights.is_none()
-        && hashes.contains(pass.new_hash())
-        && stable.is_some_and(|hash| !hashes.contains(hash))
+    hashes.contains(pass.new_hash()) && stable.is_some_and(|hash| !hashes.contains(hash))
 }

@@ -9,7 +9,7 @@ use crate::decide::pass::Pass;
 use crate::decide::view::{Set, View};
 use crate::event::Event;
 use crate::metadata;
-use crate::observed::Seen;
+use crate::observed::{Seen, ServiceView};
 use crate::plan::Action;
 use crate::why::{Reason, Why};
 
@@ -129,6 +129,18 @@ fn stable_service(pass: &mut Pass<'_, '_>, service: &str, stable: usize) {
         wait_to_switch(pass, service, stable);
     } else {
         point_when_available(pass, service, Some(stable));
+    }
+}
+
+/// Of a pair that has just been named, stable's may be one that selects another version, from an update
+/// long ago: before it gets traffic it has to be with stable (INV-1). One that selects all is left alone.
+fn stable_of_pair(pass: &mut Pass<'_, '_>, canary: &CanaryStrategy, stable: usize) {
+    let service = pair(canary, &pass.read().canary.stable_ping_pong).stable;
+    let selected = pass.view.services.get(service);
+    let hash = pass.set(stable).map(|set| set.hash.as_str());
+    let strays = |view: &ServiceView| !view.pod_hash().is_empty() && Some(view.pod_hash()) != hash;
+    if selected.is_some_and(strays) {
+        stable_service(pass, service, stable);
     }
 }
 
@@ -268,8 +280,11 @@ fn may_carry(pass: &Pass<'_, '_>, service: &str, hash: &str) -> bool {
     let weights = pass.ctx.persisted.canary.weights.as_ref();
     let on_record =
         weights.is_some_and(|on| on.canary.weight > 0 && on.canary.pod_template_hash == selected);
+    // Kept by a promotion with all traffic on it, and not confirmed to be rid of that since.
+    let kept = weights
+        .is_some_and(|on| on.canary.pod_template_hash == selected && on.verified == Some(false));
     // Away from stable it may go all the same: its members may be what the data plane lacks (FLT-10).
-    on_record || (stable != Some(&selected) && crate::routing::in_doubt(pass))
+    on_record || ((kept || stable != Some(&selected)) && crate::routing::in_doubt(pass))
 }
 
 fn wait_for_drain(pass: &mut Pass<'_, '_>, service: &str) {
@@ -289,6 +304,9 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
     let Some(stable) = pass.view.stable() else {
         return;
     };
+    if canary.ping_pong.is_some() {
+        return stable_of_pair(pass, canary, stable);
+    }
     // About to be promoted: the stable Service goes on to the new version in a moment, and must not
     // go back for that moment after a crash in between. Where nothing may surge, it goes on before
     // the last pod of stable makes room.
@@ -301,7 +319,8 @@ pub(crate) fn reconcile_canary(pass: &mut Pass<'_, '_>, ready: bool, promoting: 
             let last = basic
                 && pass.ctx.fences.surge == 0
                 && set.available >= pass.ctx.replicas.saturating_sub(1);
-            set.serving() > 0 && ((there && (basic || promoting)) || last)
+            let serves = set.serving() > 0 || pass.ctx.replicas == 0;
+            serves && ((there && (basic || promoting)) || last)
         });
     if moves_on {
         let new = pass.view.new;

@@ -263,6 +263,21 @@ impl<'p, 'a> Pass<'p, 'a> {
         changed
     }
 
+    /// `to`, or 1 where these are the only pods that are available: whatever may be unavailable, somebody
+    /// has to answer (INV-1). A single pod without surge is replaced in place.
+    pub(crate) fn keep_last(&self, index: usize, to: i32) -> i32 {
+        let there = |set: &Set| set.available.min(set.spec) > 0;
+        let room = self.ctx.replicas.saturating_add(self.ctx.fences.surge);
+        let mut others = self.view.sets.iter().enumerate();
+        let alone = self.set(index).is_some_and(there)
+            && !others.any(|(other, set)| other != index && there(set));
+        if alone && self.ctx.replicas > 0 && room > 1 {
+            to.max(1)
+        } else {
+            to
+        }
+    }
+
     /// No version gives up pods that are needed until another one has them (INV-4, FLT-37). Where pod
     /// counts are the split, the counts see to that themselves.
     pub(crate) fn keep_available(&mut self, index: usize, to: i32) -> i32 {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sluice_crds::rollout::{RolloutSpec, RolloutStatus};
+use sluice_crds::rollout::{RolloutDuration, RolloutSpec, RolloutStatus};
 use sluice_crds::{ReplicaSet, Rollout, hash, keys, validate};
 
 use super::context::Context;
@@ -43,7 +43,14 @@ pub(super) fn refuse(seen: &Observed, error: &str, now: Timestamp) -> Plan {
     ctx.pinned = true;
     let back = super::carry_out(&ctx);
     let next = back.status.as_deref().unwrap_or(&ctx.persisted).clone();
-    let next = refused(rollout, read, next, error, now);
+    let mut next = refused(rollout, read, next, error, now);
+    let mut ended = back.ended;
+    let over = |duration: &RolloutDuration| duration.finished_at.is_some();
+    if read.duration.as_ref().is_some_and(over) {
+        // An attempt that is over is not begun anew by a spec that is refused (INV-8).
+        next.duration.clone_from(&read.duration);
+        ended = Vec::new();
+    }
     Plan {
         actions: back.actions,
         status: (*read != next).then(|| Box::new(next)),
@@ -51,7 +58,7 @@ pub(super) fn refuse(seen: &Observed, error: &str, now: Timestamp) -> Plan {
         wake: back.wake.into_iter().chain(plan.wake).min(),
         stuck_at: None,
         why: plan.why.into_iter().chain(back.why).collect(),
-        ended: back.ended,
+        ended,
     }
 }
 
