@@ -320,12 +320,7 @@ fn back_to_stable(pass: &mut Pass<'_, '_>, service: &str, active: &str) {
         return;
     };
     let (hash, count) = (stable.hash.clone(), stable.count());
-    let behind = pass
-        .view
-        .sets
-        .iter()
-        .find(|set| set.hash == active)
-        .map_or(0, |set| set.available);
+    let behind = pass.available_of(active).unwrap_or(0);
     // Without a hash it selects the pods of all versions.
     let loses = active.is_empty() && services::loses_capacity(pass, stable);
     let enough = count.available.saturating_add(pass.ctx.fences.unavailable) >= pass.ctx.replicas

@@ -612,12 +612,8 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
 /// On the first revision routes of their own are not set at all (TRF-8), and scaled to zero there is
 /// nothing that they could lead to: the step is over without (SE-16).
 fn no_route_possible(pass: &Pass<'_, '_>) -> bool {
-    let first = pass
-        .revision()
-        .parse::<i64>()
-        .is_ok_and(|revision| revision <= 1);
     let just_set = crate::decide::pass::recorded(&pass.next);
-    first || routed::counts(&pass.routed(just_set)).canary == 0
+    pass.first_revision() || routed::counts(&pass.routed(just_set)).canary == 0
 }
 
 /// A step that a plugin would carry out: said, and waited for.

@@ -1,22 +1,23 @@
 //! How traffic is to be split (CTL-61..66, TRF-5..16): decided here once, rendered by every router.
 
-use sluice_crds::rollout::{RolloutTrafficRouting, TrafficWeights, WeightDestination};
+use sluice_crds::rollout::RolloutTrafficRouting;
 
 use crate::decide::pass::{Pass, recorded};
 use crate::decide::view::Set;
-use crate::event::Event;
 use crate::observed::Seen;
-use crate::plan::Action;
-use crate::replicas::routed::{self, Recorded};
+use crate::replicas::routed;
 use crate::replicas::{threshold_met, weight_at, weight_before};
-use crate::services::{self, Pair};
+use crate::services;
 use crate::step::Step;
-use crate::traffic::{Additional, Verification, Want};
+use crate::traffic::Additional;
 use crate::units::{share_down, share_up};
-use crate::why::{Reason, Why};
 
-/// Seconds until an unconfirmed weight is looked at again (CTL-160).
-const VERIFY_RETRY: i64 = 10;
+mod record;
+mod want;
+
+use record::{ask, record, tells};
+pub(crate) use record::{in_doubt, proven, took_over_unrecorded};
+use want::{blank, want};
 
 /// The split that this pass wants, before it is known whether pods can bear it.
 #[derive(Debug)]
@@ -226,9 +227,8 @@ fn stays_on_canary(pass: &Pass<'_, '_>) -> i32 {
         Some(Seen::Found(service)) => service.pod_hash() == hash,
         Some(Seen::Absent | Seen::Unread(_)) | None => return 0,
     };
-    let telling = pass.ctx.seen.verification != Verification::NotSupported;
     let serves = on.canary.pod_template_hash == hash && pass.new_available() > 0;
-    if telling && serves && (!moved || in_doubt(pass)) {
+    if tells(pass) && serves && (!moved || in_doubt(pass)) {
         on.canary.weight
     } else {
         0
@@ -379,9 +379,8 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     }
     // Nor to members that the data plane does not have yet, while requests may still go there: first the
     // weight has to be gone, if that can be told (FLT-10).
-    let telling = pass.ctx.seen.verification != Verification::NotSupported;
     let on_record = recorded(&pass.ctx.persisted).is_some_and(|on| on.canary > 0);
-    if telling && canary_behind(pass) > 0 && (on_record || in_doubt(pass)) {
+    if tells(pass) && canary_behind(pass) > 0 && (on_record || in_doubt(pass)) {
         return;
     }
     services::point(pass, &canary.canary_service, &hash);
@@ -398,6 +397,8 @@ fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
     if !pass.new_set().is_none_or(counted) {
         desired.weight = now;
         pass.unproven = true;
+        let new = pass.view.new;
+        pass.wait_for_pods(new, "its last size has not been seen yet".to_owned());
         return;
     }
     let name = services::pair(canary, &pass.read().canary.stable_ping_pong).canary;
@@ -410,326 +411,4 @@ fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
         desired.weight = now;
         pass.unproven = true;
     }
-}
-
-fn blank(pass: &Pass<'_, '_>, desired: &Desired) -> Want {
-    let canary = pass.ctx.canary();
-    let Pair { stable, canary, .. } = canary.map_or(
-        Pair {
-            stable: "",
-            canary: "",
-            ping_pong: false,
-        },
-        |canary| services::pair(canary, &pass.read().canary.stable_ping_pong),
-    );
-    Want {
-        canary_hash: desired.canary_hash.clone(),
-        stable_hash: pass
-            .stable_set()
-            .map(|set| set.hash.clone())
-            .unwrap_or_default(),
-        canary_service: canary.to_owned(),
-        stable_service: stable.to_owned(),
-        weight: desired.weight,
-        max_weight: pass.ctx.whole(),
-        additional: desired.additional.clone(),
-        header_route: None,
-        mirror_route: None,
-        remove_managed_routes: desired.remove_managed && has_managed_routes(pass),
-        only_remove_managed_routes: false,
-        weight_before_hash: false,
-        keep_hashes: false,
-    }
-}
-
-fn want(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, desired: &Desired) -> Want {
-    let mut want = blank(pass, desired);
-    let updating = !pass.promoted() && !pass.aborted() && !desired.remove_managed;
-    let later_revision = pass
-        .revision()
-        .parse::<i64>()
-        .is_ok_and(|revision| revision > 1);
-    if updating && later_revision && selects_canary(pass, &want) {
-        match pass.ctx.step_at(pass.read().current_step_index) {
-            Some(Step::SetHeaderRoute(route)) => want.header_route = Some(route.clone()),
-            Some(Step::SetMirrorRoute(route)) => want.mirror_route = Some(route.clone()),
-            Some(
-                Step::Pause(_)
-                | Step::SetCanaryScale(_)
-                | Step::SetWeight(_)
-                | Step::Experiment(_)
-                | Step::Analysis(_)
-                | Step::Plugin(_)
-                | Step::Empty,
-            )
-            | None => {}
-        }
-    }
-    let old_weight = pass.recorded().map_or(0, |weights| weights.canary);
-    let on = pass.read().canary.weights.as_ref();
-    let moves = on.is_some_and(|on| on.canary.pod_template_hash != want.canary_hash);
-    // Managed routes go before the pods that they lead to are others (FLT-31).
-    want.weight_before_hash = (old_weight > 0 && (moves || pass.new_available() == 0))
-        || (moves && want.remove_managed_routes);
-    if let Some(hash) = may_still_carry(pass, routing, &want) {
-        want.canary_hash = hash;
-        want.weight = want.weight.min(old_weight);
-        let message = "goes on to the new version once its traffic is certainly gone";
-        let object = match destination_rule(routing) {
-            Some(name) => format!("DestinationRule/{name}"),
-            None => format!("Service/{}", want.canary_service),
-        };
-        pass.wait(Why::new(Reason::TrafficUnconfirmed, object, message));
-        pass.unproven = true;
-    } else if subsets_must_wait(pass, routing, &want) {
-        want.keep_hashes = true;
-        want.weight = old_weight;
-        let message = "the subset moves on once all pods of its ReplicaSet are available";
-        let object = format!(
-            "DestinationRule/{}",
-            destination_rule(routing).unwrap_or_default()
-        );
-        pass.wait(Why::new(Reason::SwitchWaitsForPods, object, message));
-        pass.unproven = true;
-    } else {
-        pass.route_applied = want.header_route.is_some() || want.mirror_route.is_some();
-    }
-    want
-}
-
-fn destination_rule(routing: &RolloutTrafficRouting) -> Option<&str> {
-    let rule = routing.istio.as_deref()?.destination_rule.as_ref()?;
-    Some(&rule.name)
-}
-
-/// The version that the canary's subset has to stay with, since it may still carry traffic: its weight
-/// was only now taken away, or a router that can tell has not confirmed that (INV-1, FLT-8, FLT-10). A
-/// Service sees to that itself, unless a promotion left it all traffic, of the version that is stable.
-fn may_still_carry(
-    pass: &Pass<'_, '_>,
-    routing: &RolloutTrafficRouting,
-    want: &Want,
-) -> Option<String> {
-    let weights = pass.ctx.persisted.canary.weights.as_ref()?;
-    let on = &weights.canary;
-    let hash = &on.pod_template_hash;
-    if hash.is_empty() || *hash == want.canary_hash {
-        return None;
-    }
-    let just_taken = on.weight > 0 && verifies(pass, routing);
-    let stable = pass.stable_set().is_some_and(|set| set.hash == *hash);
-    let carries = if destination_rule(routing).is_some() {
-        // Away from stable it may go to pods that are there: its members may be what the data plane
-        // lacks.
-        (!stable || pass.new_available() == 0) && (just_taken || in_doubt(pass))
-    } else {
-        stable && (just_taken || (weights.verified == Some(false) && in_doubt(pass)))
-    };
-    carries.then(|| hash.clone())
-}
-
-/// Whether the canary's Service, if it has one, leads to the pods of the version that is wanted: a
-/// managed route goes there at once, whatever the weight (INV-1).
-fn selects_canary(pass: &Pass<'_, '_>, want: &Want) -> bool {
-    want.canary_service.is_empty()
-        || pass
-            .view
-            .services
-            .get(&want.canary_service)
-            .is_some_and(|service| service.pod_hash() == want.canary_hash)
-}
-
-/// With subsets only, a hash moves only to a ReplicaSet that is empty or fully available
-/// (TRF-111), and the weight not without it (FLT-8).
-fn subsets_must_wait(pass: &Pass<'_, '_>, routing: &RolloutTrafficRouting, want: &Want) -> bool {
-    if destination_rule(routing).is_none()
-        || !want.canary_service.is_empty()
-        || !want.stable_service.is_empty()
-    {
-        return false;
-    }
-    let now = pass.read().canary.weights.as_ref();
-    let moves = |hash: &str, recorded: Option<&WeightDestination>| {
-        !hash.is_empty() && recorded.is_none_or(|destination| destination.pod_template_hash != hash)
-    };
-    let unready = |hash: &str| {
-        let set = pass.view.sets.iter().find(|set| set.hash == hash);
-        set.is_some_and(|set| set.spec != 0 && set.available < set.spec)
-    };
-    let canary_counts = !pass.aborted() && !rolling_back(pass);
-    (moves(&want.stable_hash, now.map(|w| &w.stable)) && unready(&want.stable_hash))
-        || (canary_counts
-            && moves(&want.canary_hash, now.map(|w| &w.canary))
-            && unready(&want.canary_hash))
-}
-
-/// Asks the routers, once for equal wants in a row.
-fn ask(pass: &mut Pass<'_, '_>, want: Want) {
-    if pass.view.last_want.as_ref() != Some(&want) {
-        pass.view.act(Action::Route(Box::new(want.clone())));
-        pass.view.last_want = Some(want);
-    }
-}
-
-/// Records the split, tells about a change (TRF-11) and takes in what the routers say (TRF-13).
-fn record(pass: &mut Pass<'_, '_>, routing: &RolloutTrafficRouting, want: &Want) {
-    ask(pass, want.clone());
-    if want.keep_hashes {
-        return;
-    }
-    let extra: i32 = want
-        .additional
-        .iter()
-        .map(|additional| additional.weight)
-        .sum();
-    let canary = pass.ctx.canary();
-    let destination = |weight, hash: &str, service: Option<&String>| WeightDestination {
-        weight,
-        service_name: service.cloned().unwrap_or_default(),
-        pod_template_hash: hash.to_owned(),
-    };
-    let mut weights = TrafficWeights {
-        canary: destination(
-            want.weight,
-            &want.canary_hash,
-            canary.map(|c| &c.canary_service),
-        ),
-        stable: destination(
-            want.max_weight - want.weight - extra,
-            &want.stable_hash,
-            canary.map(|c| &c.stable_service),
-        ),
-        additional: want
-            .additional
-            .iter()
-            .map(|additional| WeightDestination {
-                weight: additional.weight,
-                service_name: additional.service.clone(),
-                pod_template_hash: additional.pod_hash.clone(),
-            })
-            .collect(),
-        verified: None,
-    };
-    let before = pass.read().canary.weights.as_ref();
-    let same = before.is_some_and(|before| {
-        (&before.canary, &before.stable, &before.additional)
-            == (&weights.canary, &weights.stable, &weights.additional)
-    });
-    if !same {
-        let event = Event::normal("TrafficWeightUpdated", changed_text(before, &weights));
-        pass.view.tell(event);
-        // A router that can tell has not been asked yet: whoever starts anew must know (INV-3).
-        if pass.ctx.seen.verification != Verification::NotSupported {
-            weights.verified = Some(false);
-        }
-        pass.next.canary.weights = Some(weights);
-        pass.unproven |= verifies(pass, routing);
-        return;
-    }
-    weights.verified = before.and_then(|before| before.verified);
-    if same_weights(pass.ctx.persisted.canary.weights.as_ref(), &weights) {
-        take_verdict(pass, &mut weights);
-    } else {
-        // Changed earlier in this very decision: nobody has looked yet.
-        pass.unproven |= verifies(pass, routing);
-    }
-    pass.next.canary.weights = Some(weights);
-}
-
-fn same_weights(a: Option<&TrafficWeights>, b: &TrafficWeights) -> bool {
-    a.is_some_and(|a| {
-        (&a.canary, &a.stable, &a.additional) == (&b.canary, &b.stable, &b.additional)
-    })
-}
-
-/// Whether a router is configured that can tell what the data plane does.
-fn verifies(pass: &Pass<'_, '_>, routing: &RolloutTrafficRouting) -> bool {
-    routing.alb.is_some()
-        || !routing.plugins.is_empty()
-        || pass.ctx.seen.verification != Verification::NotSupported
-}
-
-fn take_verdict(pass: &mut Pass<'_, '_>, weights: &mut TrafficWeights) {
-    let weight = weights.canary.weight;
-    match &pass.ctx.seen.verification {
-        Verification::NotSupported => {}
-        Verification::Verified => weights.verified = Some(true),
-        Verification::NotVerified => {
-            weights.verified = Some(false);
-            pass.unproven = true;
-            let again = pass.in_seconds(VERIFY_RETRY);
-            let message = format!("weight {weight} is not in force yet");
-            let why = Why::new(Reason::TrafficUnconfirmed, pass.ctx.me(), message);
-            pass.wait(why.again(again));
-        }
-        Verification::Failed(error) => {
-            pass.unproven = true;
-            let message = format!("Failed to verify weight: {error}");
-            pass.view
-                .tell(Event::warning("WeightVerifyError", message.clone()));
-            let again = pass.in_seconds(VERIFY_RETRY);
-            let why = Why::new(Reason::TrafficUnconfirmed, pass.ctx.me(), message);
-            pass.wait(why.again(again));
-        }
-    }
-}
-
-/// The text of `TrafficWeightUpdated`; with nothing but hashes changed it ends in a blank (TRF-11).
-fn changed_text(before: Option<&TrafficWeights>, after: &TrafficWeights) -> String {
-    let mut parts = Vec::new();
-    match before {
-        None => parts.push(format!("to {}", after.canary.weight)),
-        Some(before) if before.canary.weight != after.canary.weight => {
-            parts.push(format!(
-                "from {} to {}",
-                before.canary.weight, after.canary.weight
-            ));
-        }
-        Some(_) => {}
-    }
-    let none = Vec::new();
-    let additional = before.map_or(&none, |before| &before.additional);
-    if *additional != after.additional {
-        let list: Vec<String> = after
-            .additional
-            .iter()
-            .map(|a| {
-                format!(
-                    "{{{} {} {}}}",
-                    a.weight, a.service_name, a.pod_template_hash
-                )
-            })
-            .collect();
-        parts.push(format!("additional: [{}]", list.join(" ")));
-    }
-    format!("Traffic weight updated {}", parts.join(", "))
-}
-
-/// Weights that sizes may rely on: a share counts as long as the status that was persisted, the one
-/// of this pass and `also` say so, whichever is most (INV-3).
-pub(crate) fn proven(pass: &Pass<'_, '_>, also: Option<Recorded>) -> Option<Recorded> {
-    let all = [recorded(&pass.ctx.persisted), pass.recorded(), also];
-    all.into_iter().flatten().reduce(|a, b| Recorded {
-        canary: a.canary.max(b.canary),
-        stable: a.stable.max(b.stable),
-    })
-}
-
-/// Whether the weights as persisted are in doubt: a router that can tell did not confirm them.
-pub(crate) fn in_doubt(pass: &Pass<'_, '_>) -> bool {
-    pass.ctx.routing().is_some()
-        && matches!(
-            pass.ctx.seen.verification,
-            Verification::NotVerified | Verification::Failed(_)
-        )
-}
-
-/// Whether the subsets know the new version only, although it is not stable on record: whoever was about
-/// to write that all traffic is on it did not get there (INV-3).
-pub(crate) fn took_over_unrecorded(pass: &Pass<'_, '_>) -> bool {
-    let Seen::Found(hashes) = &pass.ctx.seen.subset_hashes else {
-        return false;
-    };
-    let stable = pass.stable_set().map(|set| &set.hash);
-    hashes.contains(pass.new_hash()) && stable.is_some_and(|hash| !hashes.contains(hash))
 }

@@ -148,8 +148,7 @@ fn stable_of_pair(pass: &mut Pass<'_, '_>, canary: &CanaryStrategy, stable: usiz
 fn available_behind(pass: &Pass<'_, '_>, service: &str) -> i32 {
     let selected = pass.view.services.get(service);
     let hash = selected.map_or("", |view| view.pod_hash());
-    let set = pass.view.sets.iter().find(|set| set.hash == hash);
-    set.map_or(0, |set| set.available.min(set.spec))
+    pass.available_of(hash).unwrap_or(0)
 }
 
 fn wait_to_switch(pass: &mut Pass<'_, '_>, service: &str, to: usize) {

@@ -193,20 +193,28 @@ impl<'p, 'a> Pass<'p, 'a> {
         }
     }
 
+    /// Whether nothing came before: routes of steps are not set then (TRF-8).
+    pub(crate) fn first_revision(&self) -> bool {
+        let number = self.revision().parse::<i64>();
+        number.is_ok_and(|number| number <= 1)
+    }
+
+    /// Available pods of the version with this hash that are to stay, if it is there.
+    pub(crate) fn available_of(&self, hash: &str) -> Option<i32> {
+        let set = self.view.sets.iter().find(|set| set.hash == hash)?;
+        Some(set.available.min(set.spec))
+    }
+
     /// Whether a managed route of a step that was reached leads to the canary (TRF-8).
     fn leads(&self) -> bool {
         let at = self.position();
         // An abort takes the routes away, but not in a pass that only follows `spec.replicas`.
         let aborted = at.aborted && self.routes_decided;
         let updates = at.has_stable && !at.promoted && !aborted && !at.promote_full;
-        let later = self
-            .revision()
-            .parse::<i64>()
-            .is_ok_and(|number| number > 1);
         let steps = self.ctx.canary().map_or(&[][..], |canary| &canary.steps);
         let reached = usize::try_from(at.index.unwrap_or(0)).unwrap_or(0);
         updates
-            && later
+            && !self.first_revision()
             && steps
                 .get(..=reached)
                 .is_some_and(crate::step::lead_to_canary)

@@ -62,6 +62,20 @@ fn cluster(rollout: RolloutBuilder) -> World {
     world
 }
 
+/// A cluster with a canary that is split by the subsets of a DestinationRule alone.
+fn by_subsets(rollout: RolloutBuilder) -> World {
+    let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
+    let routing = json!({ "istio": {
+        "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
+    let mut world = cluster(rollout.routed(routing));
+    let subset = |name: &str| json!({ "destination": { "host": "web", "subset": name } });
+    let route = [subset("canary"), subset("stable")];
+    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
+    let routes = &mut world.references.virtual_services;
+    routes.insert("web".to_owned(), Some(vs));
+    world
+}
+
 /// The cluster once the first revision is at rest.
 fn deployed(rollout: RolloutBuilder) -> World {
     let mut world = cluster(rollout);

@@ -130,9 +130,22 @@ fn comes_back(facts: &Facts<'_>, set: &Set<'_>) -> bool {
         let revision = set.object.annotation(keys::REVISION)?;
         revision.parse::<i64>().ok()
     };
-    let stable = facts.set(&facts.stored.stable_rs).and_then(revision);
+    let Some(stable) = facts.set(&facts.stored.stable_rs) else {
+        return false;
+    };
     let up = set.from > 0 && set.available > 0;
-    (up || in_window(facts)) && revision(set).zip(stable).is_some_and(|(a, b)| a < b)
+    let older = revision(set).zip(revision(stable));
+    (up || within_window(facts, set, stable)) && older.is_some_and(|(a, b)| a < b)
+}
+
+/// Whether less versions than the window has came between the two (CTL-94).
+fn within_window(facts: &Facts<'_>, back: &Set<'_>, stable: &Set<'_>) -> bool {
+    let created = |set: &Set<'_>| set.object.metadata.creation_timestamp.clone();
+    let (from, to) = (created(back), created(stable));
+    let between = facts.sets.iter().map(created);
+    let between = between.filter(|at| *at > from && *at < to).count();
+    let window = facts.rollout.spec.rollback_window();
+    usize::try_from(window).is_ok_and(|window| between < window)
 }
 
 /// The steps that this decision completes one after the other.

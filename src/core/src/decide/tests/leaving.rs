@@ -69,11 +69,11 @@ fn do_not_make_a_version_active() {
     );
 }
 
-/// INV-1, INV-2: the same with a router: they get no traffic.
+/// INV-1, INV-2: the same with a router: they neither get traffic nor make a version stable.
 #[test]
 fn get_no_traffic() {
     let mut world = cluster(istio(
-        rollout("web").replicas(4).canary([weight(50), pause()]),
+        rollout("web").replicas(4).canary([weight(100), pause()]),
     ));
     just_shrunk(&mut world);
     world.promote_full();
@@ -107,10 +107,24 @@ fn get_no_header_route() {
         routing.managed_routes = serde_json::from_value(json!([{ "name": "by-agent" }])).unwrap();
     });
     let mut world = cluster(built);
+    world.verification = Verification::Verified;
     world.settle();
     for image in ["web:v2", "web:v3"] {
+        // Nobody confirms that the Service has no traffic: it stays with the version that it had.
+        world.verification = Verification::NotVerified;
         world.set_image(image);
         let asked = world.routes.len();
+        world.settle();
+        let led = |world: &World, from: usize| {
+            let mut wants = world.routes[from..].iter();
+            wants.all(|want| {
+                let selects = world.services[&want.canary_service].pod_hash();
+                want.header_route.is_none() || selects == want.canary_hash
+            })
+        };
+        assert!(led(&world, asked), "{}", world.line());
+        world.verification = Verification::Verified;
+        world.touch();
         world.settle();
         let with_route = |want: &&crate::traffic::Want| want.header_route.is_some();
         let led = world.routes[asked..]

@@ -1,27 +1,14 @@
 //! Subsets of a DestinationRule: which version they lead to, and when they may go on.
 
-use serde_json::json;
-
-use super::cluster;
+use super::by_subsets;
 use crate::testing::world::World;
 use crate::testing::{pause, rollout, weight};
 use crate::traffic::{Verification, Want};
 
 /// A canary split by subsets alone, in the middle of its update, with half of the requests.
 fn half_way() -> World {
-    let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
-    let routing = json!({ "istio": {
-        "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
-    let built = rollout("web")
-        .replicas(4)
-        .canary([weight(50), pause()])
-        .routed(routing);
-    let mut world = cluster(built);
-    let subset = |name: &str| json!({ "destination": { "host": "web", "subset": name } });
-    let route = [subset("canary"), subset("stable")];
-    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
-    let services = &mut world.references.virtual_services;
-    services.insert("web".to_owned(), Some(vs));
+    let built = rollout("web").replicas(4).canary([weight(50), pause()]);
+    let mut world = by_subsets(built);
     world.verification = Verification::Verified;
     world.settle();
     world.set_image("web:v2");

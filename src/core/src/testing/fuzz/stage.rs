@@ -251,8 +251,10 @@ impl Stage {
     /// Everything that happens at this moment, the controller included.
     pub(super) fn turn(&mut self) -> Result<(), Wrong> {
         // Pods that move one by one take as many passes.
-        let replicas = self.world.rollout.spec.replicas();
-        let bound = AT_ONCE + 4 * usize::try_from(replicas).unwrap_or(0);
+        let sets = self.world.sets.values();
+        let pods: i32 = sets.map(|set| set.spec.replicas.unwrap_or(1)).sum();
+        let pods = pods.max(self.world.rollout.spec.replicas());
+        let bound = AT_ONCE + 4 * usize::try_from(pods).unwrap_or(0);
         for _ in 0..bound {
             let mut moved = self.play()?;
             moved |= self.arrive_late();

@@ -33,6 +33,9 @@ fn random_schedules_keep_every_invariant() {
 /// Ping or pong is with the version that becomes stable (INV-1), a changed `maxTrafficWeight` leaves
 /// recorded shares what they are (INV-3), a Service stays with pods that suffice (INV-2), and the last
 /// pods behind a Service for all versions stay (INV-1).
+/// The last available pods stay (INV-1), Services wait for proof that a promotion's traffic has left them
+/// (FLT-10), a refused spec begins nothing (INV-8), a passed checkpoint holds up no analysis (CTL-113), and
+/// at zero replicas a Service does not go back and forth (INV-8).
 #[test]
 fn what_failed_once_holds() {
     let cases = [
@@ -61,6 +64,18 @@ fn what_failed_once_holds() {
         "48654:0,1,3,29,30,32,35,37",
         "20615:0,1,4,7,8,12,16,20",
         "36868:0,1,3,25,31,33,36",
+        "2874:0,1,3,40,5,7,9,22",
+        "18383:8,1,3,10",
+        "18776:1,2,12,14,42,20,25",
+        "39654:2,13,22,24,26",
+        "48821:0,1,6,21",
+        "67571:2,3,5,26,28,29,34",
+        "70334:0,1,24,2,8,18,19",
+        "85962:10,11,24,26,27,37",
+        "86384:6,2,3",
+        "88103:0,1,18,24,36,26,38",
+        "93690:27,28,31,32,33,35",
+        "95555:0,1,2,4,7",
     ];
     for text in cases {
         let failure = text.parse::<Case>().unwrap().run().failure;

@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::json;
 use sluice_crds::rollout::ReplicaProgressThreshold;
 
-use super::super::{cluster, deployed, istio, traced};
+use super::super::{by_subsets, cluster, deployed, istio, traced};
 use super::steps;
 use crate::testing::world::World;
 use crate::testing::{pause, rollout, weight};
@@ -271,21 +271,8 @@ fn a_weight_waits_for_its_service() {
 /// TRF-111, FLT-8: with subsets alone, hash and weight move once all pods are available.
 #[test]
 fn subsets_wait_for_all_pods() {
-    let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
-    let routing = json!({ "istio": {
-        "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
-    let built = rollout("web")
-        .replicas(4)
-        .canary([weight(50), pause()])
-        .routed(routing);
-    let mut world = cluster(built);
-    let subset = |name: &str| json!({ "destination": { "host": "web", "subset": name } });
-    let route = [subset("canary"), subset("stable")];
-    let vs = json!({ "spec": { "http": [ { "name": "primary", "route": route } ] } });
-    world
-        .references
-        .virtual_services
-        .insert("web".to_owned(), Some(vs));
+    let built = rollout("web").replicas(4).canary([weight(50), pause()]);
+    let mut world = by_subsets(built);
     world.settle();
     world.told();
     world.advance(10);
