@@ -409,13 +409,8 @@ pub(crate) fn step_passed(pass: &mut Pass<'_, '_>) -> bool {
 /// Whether a fresh run is needed (ANA-36).
 fn needs_new(read: &RolloutStatus, run: Option<&Arc<AnalysisRun>>) -> bool {
     let Some(run) = run else { return true };
-    let paused = read.pause_conditions.iter().any(|pause| {
-        matches!(
-            pause.reason,
-            PauseReason::CanaryPauseStep | PauseReason::BlueGreenPause
-        )
-    });
-    if read.controller_pause && !paused {
+    // Paused for anything else, nobody has decided yet: another run would end the same.
+    if read.controller_pause && read.pause_conditions.is_empty() {
         return verdict(run) == AnalysisPhase::Inconclusive;
     }
     read.aborted_at.is_some()

@@ -277,8 +277,12 @@ fn resize_new(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         if Some(index) == pass.view.stable() {
             to = to.max(pass.ctx.replicas); // reverted, and the status does not say so yet (INV-3)
         }
-        let spec = pass.set(index).map_or(0, |set| set.spec);
-        if routing::in_doubt(pass) || routing::took_over_unrecorded(pass) {
+        let (spec, hash) = pass
+            .set(index)
+            .map_or((0, ""), |set| (set.spec, set.hash.as_str()));
+        // Of a promotion that the status does not know the stable Service may still be here (INV-3).
+        let serves = Some(index) != pass.view.stable() && services::on_stable_service(pass, hash);
+        if routing::in_doubt(pass) || routing::took_over_unrecorded(pass) || serves {
             to.max(spec)
         } else {
             to

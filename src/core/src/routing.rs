@@ -30,19 +30,17 @@ struct Desired {
     going_back: bool,
 }
 
-/// Reverted in the middle of an update with `dynamicStableScale`: what is new and stable again is
-/// still too small to take everything (CTL-66).
+/// Reverted in the middle of an update: what is new and stable again lacks pods to take everything
+/// (CTL-66). It may have been shrunk by `dynamicStableScale`, or have lost pods since (INV-2).
 pub(crate) fn rolling_back(pass: &Pass<'_, '_>) -> bool {
-    let Some(new) = pass.new_set() else {
+    let (Some(new), Some(weights)) = (pass.new_set(), &pass.read().canary.weights) else {
         return false;
     };
-    let Some(weights) = &pass.read().canary.weights else {
-        return false;
-    };
+    let on = &weights.canary;
     pass.promoted()
-        && pass.ctx.dynamic()
-        && !weights.canary.pod_template_hash.is_empty()
-        && weights.canary.pod_template_hash != new.hash
+        && !on.pod_template_hash.is_empty()
+        && on.pod_template_hash != new.hash
+        && (pass.ctx.dynamic() || on.weight > 0)
         && new.available < pass.ctx.replicas
 }
 
@@ -89,6 +87,11 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         return;
     }
     hold_back(pass, &mut desired);
+    // Held back, a router that was never asked would be asked to give stable everything.
+    if pass.recorded().is_none() && self::gate(pass, &desired) == Gate::Shut {
+        shut(pass, desired);
+        return;
+    }
     let want = want(pass, routing, &desired);
     record(pass, routing, &want);
 }

@@ -107,7 +107,9 @@ pub fn counts(want: &Routed<'_>) -> Counts {
     };
     let mut stable = want.pods_for(want.whole().saturating_sub(off));
     if let Some(recorded) = want.recorded {
-        stable = stable.max(want.pods_for(recorded.stable));
+        // What an Experiment has it gives back at once when it ends: stable keeps the pods for it.
+        let kept = want.whole().saturating_sub(recorded.canary);
+        stable = stable.max(want.pods_for(kept));
         if want.at.aborted {
             canary = canary.max(want.pods_for(recorded.canary));
         }

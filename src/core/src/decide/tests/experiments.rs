@@ -226,6 +226,26 @@ fn an_inconclusive_experiment_pauses() {
     assert_eq!(current(&world), format!("{FIRST}-1"));
 }
 
+/// ANA-36, INV-8: while a person has to decide on an Experiment, an inconclusive background run is not
+/// followed by another one, which would end the same.
+#[test]
+fn nothing_is_measured_anew_before_the_decision() {
+    let background = json!({ "templates": [{ "templateName": "errors" }] });
+    let mut world = updated(routed([step(json!({})), pause()]).strategy(|canary| {
+        canary.analysis = Some(Box::new(serde_json::from_value(background).unwrap()));
+    }));
+    end(&mut world, FIRST, AnalysisPhase::Inconclusive, "");
+    world.settle();
+    let run = world.runs.keys().next().unwrap().clone();
+    world.end_run(&run, AnalysisPhase::Inconclusive, "");
+    world.settle();
+    world.after(1);
+    assert_eq!(world.runs.keys().collect::<Vec<_>>(), [&run]);
+    world.promote();
+    world.settle();
+    assert_eq!(world.runs.len(), 2);
+}
+
 /// ASE-23: an inconclusive background analysis leaves a running Experiment and its traffic alone.
 #[test]
 fn a_pause_leaves_the_experiment_running() {

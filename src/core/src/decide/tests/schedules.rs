@@ -3,12 +3,13 @@
 use serde_json::json;
 use sluice_crds::IntOrString;
 
-use super::{deployed, istio};
+use super::{cluster, deployed, istio};
 use crate::decide::decide;
 use crate::invariants::Trace;
 use crate::plan::Action;
 use crate::testing::world::World;
 use crate::testing::{RolloutBuilder, at, pause, rollout, scale, weight};
+use crate::traffic::Verification;
 
 /// Decides, checks every invariant, acts and lets pods follow, until nothing moves.
 fn settle(world: &mut World, trace: &mut Trace) {
@@ -145,4 +146,123 @@ fn a_new_size_of_a_held_update_keeps_what_serves() {
     settle(&mut world, &mut trace);
     world.edit(|r| r.spec.replicas = Some(5));
     settle(&mut world, &mut trace);
+}
+
+/// One pod of a version is not ready any more.
+fn make_one_sick(world: &mut World, hash: &str) {
+    let uid = world.set_of(hash).unwrap().metadata.uid.clone().unwrap();
+    let pod = world.pods.values().find(|pod| pod.owner == uid).unwrap();
+    world.sick.insert(pod.name.clone());
+}
+
+/// CTL-66, CTL-151, INV-2: reverted while stable lacks a pod that must not be missing, stable gets what it
+/// can take, and the rest once that pod is back.
+#[test]
+fn a_reverted_update_gives_back_what_stable_can_take() {
+    let built = istio(rollout("web").replicas(9).canary([weight(58), pause()]));
+    let mut world = deployed(built.strategy(|canary| {
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    }));
+    let mut trace = Trace::default();
+    world.set_image("web:v2");
+    settle(&mut world, &mut trace);
+    let canary = world.now_status().current_pod_hash;
+    let stable = world.now_status().stable_rs;
+    make_one_sick(&mut world, &stable);
+    settle(&mut world, &mut trace);
+    world.set_image("web:v1");
+    settle(&mut world, &mut trace);
+    assert!(world.line().contains("weight 12/88"), "{}", world.line());
+    assert_eq!(world.services["web-canary"].pod_hash(), canary);
+    world.sick.clear();
+    settle(&mut world, &mut trace);
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+    assert_eq!(world.services["web-canary"].pod_hash(), stable);
+}
+
+/// INV-3: a promotion of which only the Services know is reverted and wanted again: the pods to which
+/// the stable Service leads stay.
+#[test]
+fn what_a_lost_promotion_left_in_service_keeps_its_pods() {
+    let mut world = deployed(dynamic(rollout("web").replicas(3).canary([pause()])));
+    world.set_image("web:v2");
+    world.settle();
+    let (v1, v2) = (
+        world.now_status().stable_rs,
+        world.now_status().current_pod_hash,
+    );
+    world.promote();
+    for _ in 0..20 {
+        let seen = world.observe();
+        let plan = decide(&seen, world.now);
+        if plan
+            .status
+            .as_ref()
+            .is_some_and(|status| status.stable_rs == v2)
+        {
+            world.execute(&plan, plan.actions.len()); // all but the status
+            break;
+        }
+        world.execute(&plan, usize::MAX);
+        world.play();
+    }
+    assert_eq!(world.services["web-stable"].pod_hash(), v2);
+    assert_eq!(world.now_status().stable_rs, v1);
+    make_one_sick(&mut world, &v1); // stable cannot take its Service back
+    world.set_image("web:v1");
+    world.play();
+    world.step();
+    assert_eq!(world.services["web-stable"].pod_hash(), v2);
+    world.set_image("web:v2");
+    for _ in 0..4 {
+        world.step();
+        world.play();
+        let size = world.set_of(&v2).unwrap().spec.replicas;
+        assert_eq!(size, Some(3), "{}", world.line());
+    }
+}
+
+/// INV-1: the first split is not one that gives everything to a stable version without pods, while the
+/// canary waits for its Service.
+#[test]
+fn a_first_split_with_a_dead_stable() {
+    let built = istio(rollout("web").replicas(3).canary([weight(100)]));
+    let routed = built.clone().build().spec.strategy;
+    let mut world = cluster(built);
+    world.edit(|r| {
+        let canary = r.spec.strategy.canary.as_mut().unwrap();
+        canary.traffic_routing = None;
+    });
+    world.settle();
+    world.broken.insert("web:v1".to_owned());
+    world.edit(|r| r.spec.strategy = routed);
+    for pod in world.pods.values_mut() {
+        pod.available = false;
+    }
+    world.play();
+    let v1 = world.now_status().stable_rs;
+    world.set_image("web:v2");
+    let mut trace = Trace::default();
+    for pass in 0..20 {
+        // The data plane is behind for a while.
+        world.verification = if pass < 9 {
+            Verification::NotVerified
+        } else {
+            Verification::Verified
+        };
+        let seen = world.observe();
+        let plan = decide(&seen, world.now);
+        assert_eq!(trace.push(&seen, &plan, world.now), [], "{}", world.line());
+        for planned in &plan.actions {
+            if let Action::Route(want) = &planned.action
+                && !want.only_remove_managed_routes
+            {
+                let dead = want.stable_hash == v1;
+                assert!(!dead || want.weight == 100, "{}", world.line());
+            }
+        }
+        world.execute(&plan, usize::MAX);
+        world.play();
+    }
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
 }

@@ -257,6 +257,19 @@ fn gate() {
     assert!(!strict(0, 97, 1) && strict(1, 97, 1));
 }
 
+/// CTL-60, INV-2: what an Experiment has comes back to stable at once: its pods for that stay.
+#[test]
+fn stable_keeps_the_pods_for_what_experiments_have() {
+    let list = steps(&[50]);
+    let mut want = Routed {
+        dynamic: true,
+        recorded: weights(0, 77),
+        ..routed(&list, 1, 9)
+    };
+    want.at.promote_full = true;
+    assert_eq!(routed::counts(&want).stable, 9);
+}
+
 /// SE-8, CTL-61
 #[test]
 fn traffic_follows_capacity() {

@@ -33,6 +33,10 @@ pub(super) struct State {
     most: BTreeSet<String>,
     /// Destinations with less ready pods than their share needs.
     weak: BTreeSet<String>,
+    /// Share of Experiments, in parts. What they give back has nowhere else to go.
+    given: i32,
+    /// Destinations that are asked to have the pods that their share needs.
+    sized: BTreeSet<String>,
     /// Destinations that select the pods of all versions. Bound to one of them they have less pods, but
     /// those that were meant.
     open: BTreeSet<String>,
@@ -87,7 +91,8 @@ impl Observer {
 
     /// Ready pods, if the controller could know them.
     pub(super) fn ready(&self, world: &World) -> Option<i64> {
-        self.fair.then(|| ready(world, ""))
+        self.fair
+            .then(|| world.sets.keys().map(|name| ready_of(world, name)).sum())
     }
 
     /// What is wrong now.
@@ -109,7 +114,9 @@ impl Observer {
         });
         let routed = !matches!(stage.kind, Kind::Basic | Kind::BlueGreen);
         let all = ready(world, "");
-        for to in destinations(stage).iter().filter(|to| to.share > 0) {
+        let all_to = destinations(stage);
+        state.given = others(stage);
+        for to in all_to.iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
             if to.hash.is_empty() {
                 state.open.insert(to.name.clone());
@@ -118,9 +125,15 @@ impl Observer {
             if has == 0 && i64::from(replicas) + surge(world) > 1 {
                 state.empty.insert(to.name.clone());
             }
-            let parts = i64::from(replicas) * i64::from(to.share);
+            // Two destinations may lead to the same pods.
+            let same = all_to.iter().filter(|other| other.hash == to.hash);
+            let share: i64 = same.map(|other| i64::from(other.share)).sum();
+            let parts = i64::from(replicas) * share;
             let whole = i64::from(to.whole.max(1));
             let need = (parts + whole - 1) / whole;
+            if asked(world, &to.hash) + slack >= need {
+                state.sized.insert(to.name.clone());
+            }
             if has == all {
                 state.most.insert(to.name.clone());
             }
@@ -135,11 +148,7 @@ impl Observer {
         }
         state.missing = (i64::from(replicas) - slack - all).max(0);
         if stage.kind == Kind::Basic {
-            let asked: i64 = world
-                .sets
-                .values()
-                .map(|set| i64::from(set.spec.replicas.unwrap_or(1)))
-                .sum();
+            let asked = asked(world, "");
             state.surplus = (asked - i64::from(replicas) - surge(world)).max(0);
         }
         state
@@ -236,6 +245,7 @@ fn worse(before: &State, after: &State, what: impl Fn() -> String) -> Result<(),
         // First routes: nobody had more before.
         && !(before.words.is_empty() && after.most.contains(&name))
         && !before.open.contains(&name)
+        && !(after.given < before.given && after.sized.contains(&name))
     {
         return tell(
             "INV-2",
@@ -254,12 +264,29 @@ fn worse(before: &State, after: &State, what: impl Fn() -> String) -> Result<(),
     Ok(())
 }
 
-/// Ready pods of a hash; of all when it is empty.
+/// Ready pods of a hash; of all when it is empty. Those that a ReplicaSet is no longer asked to have are
+/// as good as gone.
 fn ready(world: &World, hash: &str) -> i64 {
     let sets = world.sets.iter();
     sets.filter(|(_, set)| hash.is_empty() || set.pod_hash() == Some(hash))
-        .map(|(name, _)| ready_of(world, name))
+        .map(|(name, set)| ready_of(world, name).min(set.spec.replicas.unwrap_or(1).into()))
         .sum()
+}
+
+/// Pods that ReplicaSets of a hash are asked to have; all when it is empty.
+fn asked(world: &World, hash: &str) -> i64 {
+    let sets = world.sets.values();
+    sets.filter(|set| hash.is_empty() || set.pod_hash() == Some(hash))
+        .map(|set| i64::from(set.spec.replicas.unwrap_or(1)))
+        .sum()
+}
+
+/// What goes to the destinations of Experiments.
+fn others(stage: &Stage) -> i32 {
+    let split = stage.plane.live.as_ref();
+    split.map_or(0, |split| {
+        split.additional.iter().map(|one| one.weight).sum()
+    })
 }
 
 fn ready_of(world: &World, set: &str) -> i64 {
