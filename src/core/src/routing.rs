@@ -6,7 +6,7 @@ use crate::decide::pass::{Pass, recorded};
 use crate::decide::view::Set;
 use crate::observed::Seen;
 use crate::replicas::routed;
-use crate::replicas::{threshold_met, weight_at, weight_before};
+use crate::replicas::{RsCount, threshold_met, weight_at, weight_before};
 use crate::services;
 use crate::step::Step;
 use crate::traffic::Additional;
@@ -87,8 +87,9 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         return;
     }
     hold_back(pass, &mut desired);
-    // Held back, a router that was never asked would be asked to give stable everything.
-    if pass.recorded().is_none() && self::gate(pass, &desired) == Gate::Shut {
+    // Held back, a router that was never asked would be asked to give everything to nothing.
+    let dead = pass.stable_set().is_none_or(|set| set.available == 0);
+    if dead && pass.recorded().is_none() && self::gate(pass, &desired) == Gate::Shut {
         shut(pass, desired);
         return;
     }
@@ -175,7 +176,13 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         };
         desired.remove_managed = true;
     } else if !at.steps.is_empty() {
-        let reached = routed::shortfall(&pass.routed(None), pass.ctx.threshold()).is_none();
+        let mut sized = pass.routed(None);
+        let wanted = routed::counts(&sized).canary;
+        if pass.new_available() >= wanted {
+            // More pods than that do no harm; they may have to stay until something is proven.
+            sized.new = Some(RsCount::new(wanted, wanted));
+        }
+        let reached = routed::shortfall(&sized, pass.ctx.threshold()).is_none();
         // Traffic falls before pods do: a smaller share waits for nothing of the canary, which has
         // more pods than that until then.
         let (to, before) = (weight_at(&at), weight_before(&at));
@@ -383,7 +390,10 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     // Nor to members that the data plane does not have yet, while requests may still go there: first the
     // weight has to be gone, if that can be told (FLT-10).
     let on_record = recorded(&pass.ctx.persisted).is_some_and(|on| on.canary > 0);
-    if tells(pass) && canary_behind(pass) > 0 && (on_record || in_doubt(pass)) {
+    // It may lead to a version that was superseded before, and of which the record says nothing.
+    let serves =
+        canary_behind(pass) > 0 || services::available_behind(pass, &canary.canary_service) > 0;
+    if tells(pass) && serves && (on_record || in_doubt(pass)) {
         return;
     }
     services::point(pass, &canary.canary_service, &hash);

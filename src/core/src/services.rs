@@ -145,7 +145,7 @@ fn stable_of_pair(pass: &mut Pass<'_, '_>, canary: &CanaryStrategy, stable: usiz
 }
 
 /// Available pods of the version that a Service selects.
-fn available_behind(pass: &Pass<'_, '_>, service: &str) -> i32 {
+pub(crate) fn available_behind(pass: &Pass<'_, '_>, service: &str) -> i32 {
     let selected = pass.view.services.get(service);
     let hash = selected.map_or("", |view| view.pod_hash());
     pass.available_of(hash).unwrap_or(0)

@@ -136,8 +136,12 @@ impl Trace {
                         .iter()
                         .filter(|old| **old == want.weight)
                         .count();
-                    // Steps may ask for it as often as they like.
-                    let asked = steps.iter().filter(|s| s.set_weight == Some(want.weight));
+                    // Steps may ask for it as often as they like. For pods that a step sets by hand
+                    // a share falls and rises again.
+                    let asked = steps.iter().filter(|step| {
+                        let weight = step.set_weight.map(|to| to.min(want.max_weight));
+                        weight == Some(want.weight) || step.set_canary_scale.is_some()
+                    });
                     if same > RETURNS + asked.count() {
                         let message = format!("weight {} comes back again and again", want.weight);
                         found.add(8, name, message);

@@ -116,6 +116,8 @@ fn take_verdict(pass: &mut Pass<'_, '_>, weights: &mut TrafficWeights) {
             pass.wait(why.again(again));
         }
         Verification::Failed(error) => {
+            // Whoever comes next must not take silence for proof (INV-3).
+            weights.verified.get_or_insert(false);
             pass.unproven = true;
             let message = format!("Failed to verify weight: {error}");
             pass.view

@@ -209,6 +209,7 @@ impl Stage {
             && self.hidden.is_empty()
             && !self.world.frozen
             && !self.gone
+            && self.plane.reachable()
             && self.straggler.is_none();
         self.restart();
         self.turn()?;

@@ -114,7 +114,7 @@ impl Observer {
         });
         let routed = !matches!(stage.kind, Kind::Basic | Kind::BlueGreen);
         let all = ready(world, "");
-        let all_to = destinations(stage);
+        let all_to = destinations(stage, stage.plane.live.as_ref());
         state.given = others(stage);
         for to in all_to.iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
@@ -125,6 +125,15 @@ impl Observer {
             if has == 0 && i64::from(replicas) + surge(world) > 1 {
                 state.empty.insert(to.name.clone());
             }
+            if has == all {
+                state.most.insert(to.name.clone());
+            }
+        }
+        // Where no router can tell, what was asked for counts: more is not known to anybody.
+        let split = stage.plane.known();
+        let all_to = destinations(stage, split);
+        for to in all_to.iter().filter(|to| to.share > 0) {
+            let has = ready(world, &to.hash);
             // Two destinations may lead to the same pods.
             let same = all_to.iter().filter(|other| other.hash == to.hash);
             let share: i64 = same.map(|other| i64::from(other.share)).sum();
@@ -133,9 +142,6 @@ impl Observer {
             let need = (parts + whole - 1) / whole;
             if asked(world, &to.hash) + slack >= need {
                 state.sized.insert(to.name.clone());
-            }
-            if has == all {
-                state.most.insert(to.name.clone());
             }
             if !by_hand && has + slack < need && (routed || stage.kind == Kind::BlueGreen) {
                 state.weak.insert(to.name.clone());
@@ -299,7 +305,7 @@ fn ready_of(world: &World, set: &str) -> i64 {
     i64::try_from(mine.count()).unwrap_or(i64::MAX)
 }
 
-fn destinations(stage: &Stage) -> Vec<Destination> {
+fn destinations(stage: &Stage, split: Option<&Split>) -> Vec<Destination> {
     let services = &stage.world.services;
     let behind = |service: &str| {
         let view = services.get(service);
@@ -319,7 +325,7 @@ fn destinations(stage: &Stage) -> Vec<Destination> {
     let stable = spec
         .canary()
         .map_or("", |canary| canary.stable_service.as_str());
-    match (&stage.plane.live, stage.kind) {
+    match (split, stage.kind) {
         (_, Kind::Basic) if stable.is_empty() => Vec::new(),
         (_, Kind::Basic) | (None, _) => vec![to("stable", behind(stable), 1, 1)],
         (Some(split), kind) => {

@@ -81,6 +81,20 @@ impl Plane {
         self.play(now);
     }
 
+    /// The split as far as anybody can know it.
+    pub(super) fn known(&self) -> Option<&Split> {
+        if self.verifies {
+            self.live.as_ref()
+        } else {
+            self.asked.as_ref()
+        }
+    }
+
+    /// Whether it answers.
+    pub(super) fn reachable(&self) -> bool {
+        self.mode != Router::Unreachable
+    }
+
     /// Whether what was asked for is in force.
     pub(super) fn settled(&self) -> bool {
         self.live == self.asked

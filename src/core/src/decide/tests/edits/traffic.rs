@@ -321,4 +321,7 @@ fn a_failed_verification_is_told() {
         world.line(),
         "step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated"
     );
+    // A successor knows nothing of this, but what the status says (INV-3).
+    let weights = world.now_status().canary.weights;
+    assert_eq!(weights.unwrap().verified, Some(false));
 }
