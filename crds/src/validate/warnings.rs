@@ -13,7 +13,8 @@ pub use metrics::{of_experiment, of_run, of_template};
 
 use crate::field_error::FieldError;
 use crate::rollout::{
-    BlueGreenStrategy, CanaryStrategy, ObjectRef, Rollout, RolloutSpec, RolloutTrafficRouting,
+    BlueGreenStrategy, CanaryStrategy, ObjectRef, PodTemplateMetadata, Rollout, RolloutSpec,
+    RolloutTrafficRouting,
 };
 
 /// The annotation that some documentation names for the deadline of a scale-down (SE-21).
@@ -42,8 +43,17 @@ pub fn of_rollout(rollout: &Rollout) -> Vec<FieldError> {
     }
     let window = spec.rollback_window();
     found.extend(negative("spec.rollbackWindow.revisions", window));
+    found.extend(of_history(spec));
     if let Some(blue_green) = spec.blue_green() {
         found.extend(of_blue_green(blue_green));
+        let path = "spec.strategy.blueGreen";
+        for (member, metadata) in [
+            ("previewMetadata", &blue_green.preview_metadata),
+            ("activeMetadata", &blue_green.active_metadata),
+        ] {
+            let path = format!("{path}.{member}");
+            found.extend(of_role(spec, &path, metadata.as_ref()));
+        }
     }
     if let Some(canary) = spec.canary() {
         found.extend(of_canary(spec, canary));
@@ -122,11 +132,79 @@ fn unmeasured(path: &str) -> FieldError {
     FieldError::required(format!("{path}.templates"), detail)
 }
 
-/// API-14: a text without `%` is a percentage all the same.
+/// API-11, API-48: what is kept of revisions and their runs.
+fn of_history(spec: &RolloutSpec) -> Vec<FieldError> {
+    let mut found = Vec::new();
+    let (window, kept) = (spec.rollback_window(), spec.revision_history_limit());
+    if window > kept && kept >= 0 {
+        let detail = format!(
+            "revisionHistoryLimit keeps {kept} old ReplicaSets, and going back further than that \
+             takes all steps; keep as many as the window is wide"
+        );
+        let path = "spec.rollbackWindow.revisions";
+        found.push(FieldError::invalid(path, window, detail));
+    }
+    if let Some(limits) = &spec.analysis {
+        for (field, limit) in [
+            (
+                "successfulRunHistoryLimit",
+                limits.successful_run_history_limit,
+            ),
+            (
+                "unsuccessfulRunHistoryLimit",
+                limits.unsuccessful_run_history_limit,
+            ),
+        ] {
+            found.extend(negative(
+                format!("spec.analysis.{field}"),
+                limit.unwrap_or(0),
+            ));
+        }
+    }
+    found
+}
+
+/// API-41: labels of a role must leave those alone that pods are found by.
+fn of_role(
+    spec: &RolloutSpec,
+    path: &str,
+    metadata: Option<&PodTemplateMetadata>,
+) -> Vec<FieldError> {
+    let labels = spec.template.labels();
+    let selected = |key: &str| {
+        let selector = spec.selector.as_ref();
+        selector.is_some_and(|selector| {
+            let named = selector.match_expressions.iter().any(|one| one.key == key);
+            named || selector.match_labels.contains_key(key)
+        })
+    };
+    let changed = metadata.into_iter().flat_map(|metadata| &metadata.labels);
+    let changed = changed.filter(|(key, value)| {
+        selected(key) && labels.get(*key).is_some_and(|label| label != *value)
+    });
+    changed
+        .map(|(key, value)| {
+            let detail = "spec.selector finds the pods by this label, so that it cannot change \
+                          with their role; use another label";
+            FieldError::invalid(format!("{path}.labels[{key}]"), value.as_str(), detail)
+        })
+        .collect()
+}
+
+/// API-14: a text without `%` is a percentage all the same, and one without a number counts as 0.
 fn bare_percentage(path: &str, value: &Option<IntOrString>) -> Option<FieldError> {
     let Some(IntOrString::String(text)) = value else {
         return None;
     };
+    if text
+        .strip_suffix('%')
+        .unwrap_or(text)
+        .parse::<i64>()
+        .is_err()
+    {
+        let detail = "is no percentage and counts as 0; write one such as \"25%\", without a blank";
+        return Some(FieldError::invalid(path, text.as_str(), detail));
+    }
     (!text.ends_with('%')).then(|| {
         let detail = format!(
             "in quotes this is a percentage; write \"{text}%\", or the number of pods without quotes"
@@ -235,6 +313,13 @@ fn of_canary(spec: &RolloutSpec, canary: &CanaryStrategy) -> Vec<FieldError> {
             let path = format!("{path}.{field}");
             found.extend(number.map(|number| FieldError::invalid(path, number, detail)));
         }
+    }
+    for (member, metadata) in [
+        ("canaryMetadata", &canary.canary_metadata),
+        ("stableMetadata", &canary.stable_metadata),
+    ] {
+        let path = format!("{path}.{member}");
+        found.extend(of_role(spec, &path, metadata.as_ref()));
     }
     found.extend(sizes::warnings(spec, canary));
     for (i, step) in canary.steps.iter().enumerate() {

@@ -282,6 +282,61 @@ pub(crate) const TOLD: &[Case] = &[
         ],
     ),
     case(
+        "API 2",
+        BASIC,
+        [
+            "canary: {",
+            "canary: {maxSurge: 25 %, ",
+            "canary: {maxSurge: 25%, ",
+        ],
+        &[
+            "Warning: spec.strategy.canary.maxSurge: \"25 %\": is no percentage and counts as \
+             0; write one such as \"25%\", without a blank",
+        ],
+    ),
+    case(
+        "API-11",
+        BASIC,
+        [
+            "spec:\n",
+            "spec:\n  revisionHistoryLimit: 1\n  rollbackWindow: {revisions: 3}\n",
+            "spec:\n  revisionHistoryLimit: 3\n  rollbackWindow: {revisions: 3}\n",
+        ],
+        &[
+            "Warning: spec.rollbackWindow.revisions: 3: revisionHistoryLimit keeps 1 old \
+             ReplicaSets, and going back further than that takes all steps; keep as many as \
+             the window is wide",
+        ],
+    ),
+    case(
+        "API-41",
+        BASIC,
+        [
+            "canary: {",
+            "canary: {canaryMetadata: {labels: {app: web-canary}}, ",
+            "canary: {canaryMetadata: {labels: {role: canary, app: web}}, ",
+        ],
+        &[
+            "Warning: spec.strategy.canary.canaryMetadata.labels[app]: \"web-canary\": \
+             spec.selector finds the pods by this label, so that it cannot change with their \
+             role; use another label",
+        ],
+    ),
+    case(
+        "CTL-151",
+        BORROWED,
+        [
+            "spec: {selector: {app: web}}",
+            "spec: {selector: {app: web, rollouts-pod-template-hash: 84c5f745db}}",
+            "spec: {selector: {app: web}, type: ClusterIP}",
+        ],
+        &[
+            "Warning: Service web-stable: spec.selector[rollouts-pod-template-hash]: \
+             \"84c5f745db\": each time this manifest is applied, requests go to that version \
+             again, whether it has pods or not; leave the label out",
+        ],
+    ),
+    case(
         "API-13",
         BASIC,
         [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sluice_crds::references::services;
-use sluice_crds::{LabelSelector, Rollout, decode};
+use sluice_crds::{LabelSelector, Rollout, decode, keys};
 
 use super::files::Files;
 use super::{key, name};
@@ -20,6 +20,7 @@ pub(super) fn warnings(object: &Value, rollout: &Rollout, files: Files<'_>) -> V
     found.extend(evictions(rollout, files));
     found.extend(subsets(rollout, files));
     found.extend(shared_services(object, rollout, files));
+    found.extend(bound_services(rollout, files));
     found
 }
 
@@ -132,6 +133,24 @@ fn subsets(rollout: &Rollout, files: Files<'_>) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// CTL-151: the hash in a Service is the controller's. One that was read from a cluster, as its uid
+/// shows, is no manifest that somebody applies.
+fn bound_services(rollout: &Rollout, files: Files<'_>) -> Vec<String> {
+    let all = services(&rollout.spec).into_iter();
+    let bound = all.filter_map(|(_, called)| {
+        let service = files.find(&[""], "Service", called)?;
+        let hash = service.pointer("/spec/selector")?.get(keys::POD_TEMPLATE_HASH)?;
+        text(service, "/metadata/uid").is_empty().then(|| {
+            format!(
+                "Service {called}: spec.selector[{}]: {hash}: each time this manifest is applied, \
+                 requests go to that version again, whether it has pods or not; leave the label out",
+                keys::POD_TEMPLATE_HASH
+            )
+        })
+    });
+    bound.collect()
 }
 
 /// API-49: a Service belongs to one Rollout.
