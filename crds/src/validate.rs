@@ -4,6 +4,7 @@
 //!   with the template and selector of its `workloadRef` already filled in.
 //! * [`manifest`]: the same for a Rollout as users write it, for `lint` and admission.
 //! * [`references`]: what takes Services, templates and routes to tell (API-49, API-50).
+//! * [`warnings`]: what is accepted and yet hardly meant; for `lint`, as is [`exact`].
 //! * [`analysis_run`], [`experiment`]: the checks of these kinds (ANA-8, API-54).
 //!
 //! A status carries the first error only; lists are complete so that `lint` can show all.
@@ -19,12 +20,13 @@ mod references;
 mod services;
 mod spec;
 mod steps;
-mod warnings;
+mod true_path;
+pub mod warnings;
 
 pub use analysis_run::{SpecError, analysis_run};
 pub use experiment::experiment;
 pub use references::references;
-pub use warnings::warnings;
+pub use true_path::exact;
 
 use crate::field_error::FieldError;
 use crate::rollout::Rollout;

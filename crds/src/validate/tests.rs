@@ -4,6 +4,7 @@ use crate::references::{References, ServiceFacts};
 use crate::rollout::Rollout;
 
 mod kinds;
+mod paths;
 mod refs;
 
 /// A valid canary Rollout with `change` merged into its `spec`; `null` takes members away.
@@ -549,7 +550,7 @@ fn lint_warnings() {
             ],
         } },
     }));
-    let paths: Vec<String> = super::warnings(&sharp)
+    let paths: Vec<String> = super::warnings::of_rollout(&sharp)
         .into_iter()
         .map(|w| w.path)
         .collect();
@@ -569,14 +570,14 @@ fn lint_warnings() {
             format!("{canary}.steps[2].experiment.templates[0].specRef"),
         ]
     );
-    assert_eq!(super::warnings(&rollout(json!({}))), []);
+    assert_eq!(super::warnings::of_rollout(&rollout(json!({}))), []);
 }
 
 /// Numbers that do not do what they seem to say, each at its path.
 #[test]
 fn warned_numbers() {
     let of = |value: serde_json::Value| -> Vec<String> {
-        let found = super::warnings(&rollout(value)).into_iter();
+        let found = super::warnings::of_rollout(&rollout(value)).into_iter();
         found.map(|w| w.path).collect()
     };
     let blue_green = of(json!({"paused": true, "strategy": {"blueGreen": {

@@ -342,6 +342,25 @@ mod tests {
         }
     }
 
+    /// CLI-34: what the suite plays is passed by `lint`, apart from splits that are coarse on purpose;
+    /// so no warning is a false alarm about manifests that work.
+    #[test]
+    fn lint_passes_every_scenario() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        for scenario in Scenario::load_all(&folder).unwrap() {
+            let text = scenario.documents(&folder.join("../..")).unwrap();
+            let text = text.replace("$PROMETHEUS", "http://prometheus");
+            let objects = crate::scenario::manifest::documents(&text).unwrap();
+            let found = sluice_cli::verbs::lint::of_objects(&objects);
+            assert_eq!(found.problems, Vec::<String>::new(), "{}", scenario.name);
+            let coarse = "without a traffic router the split is a number of pods";
+            let later = "no Rollout in the given files"; // a step applies it
+            let mut odd = found.warnings.iter();
+            let odd = odd.find(|one| !one.contains(coarse) && !one.starts_with(later));
+            assert_eq!(odd, None, "{}", scenario.name);
+        }
+    }
+
     #[test]
     fn every_scenario_file_loads() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");

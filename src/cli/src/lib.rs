@@ -10,7 +10,7 @@ pub mod failure;
 pub mod manifests;
 pub mod objects;
 pub mod output;
-mod simulate;
+pub mod simulate;
 pub mod tree;
 pub mod verbs;
 mod world;

@@ -24,8 +24,11 @@ mod report;
 mod stage;
 mod verdict;
 
+use serde_json::Value;
+
 use self::fault::Faults;
 use self::input::Input;
+use self::report::Report;
 use crate::args::{Format, Simulate};
 use crate::failure::Failure;
 use crate::output;
@@ -36,15 +39,7 @@ use crate::tree::Brush;
 /// # Errors
 /// What is wrong with the input; else, unless the update was promoted, the exit code of how it ended.
 pub(crate) fn run(options: &Simulate, namespace: Option<&str>) -> Result<(), Failure> {
-    let faults = Faults::parse(&options.fault)?;
-    let input = Input::read(options, namespace)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()?;
-    let report = runtime.block_on(play::play(input, &faults, options));
-    runtime.shutdown_background();
-    let report = report?;
+    let report = played(options, namespace)?;
     match options.output {
         Format::Json => output::line(serde_json::to_string_pretty(&report)?),
         Format::Table => {
@@ -56,4 +51,24 @@ pub(crate) fn run(options: &Simulate, namespace: Option<&str>) -> Result<(), Fai
         0 => Ok(()),
         code => Err(Failure::Code(code)),
     }
+}
+
+/// Plays an update and tells how it went, as `-o json` prints it.
+///
+/// # Errors
+/// What is wrong with the input.
+pub fn told(options: &Simulate, namespace: Option<&str>) -> Result<Value, Failure> {
+    Ok(serde_json::to_value(played(options, namespace)?)?)
+}
+
+fn played(options: &Simulate, namespace: Option<&str>) -> Result<Report, Failure> {
+    let faults = Faults::parse(&options.fault)?;
+    let input = Input::read(options, namespace)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()?;
+    let report = runtime.block_on(play::play(input, &faults, options));
+    runtime.shutdown_background();
+    Ok(report?)
 }

@@ -67,7 +67,7 @@ fn unknown_fields() {
         expect![[r#"
         exit 1
         spec.strategy.canary.steps[0].setWait: unknown field
-        spec.strategy.steps[0]: Invalid value: "step.Experiment: true step.Pause: true step.SetWeight: true step.Analysis: true step.SetCanaryScale: true step.SetHeaderRoute: true step.SetMirrorRoute: true step.Plugin: true": Step must have one of the following set: experiment, setWeight, setCanaryScale, plugin or pause
+        spec.strategy.canary.steps[0]: Invalid value: {}: a step does one thing; write setWeight, pause, setCanaryScale, analysis, experiment, setHeaderRoute or setMirrorRoute
         Error: spec.strategy.canary.steps[0].setWait: unknown field
     "#]],
     );
@@ -91,8 +91,8 @@ fn invalid_values() {
         "setWeight: 120",
         expect![[r#"
         exit 1
-        spec.strategy.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
-        Error: spec.strategy.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
+        spec.strategy.canary.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
+        Error: spec.strategy.canary.steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100
     "#]],
     );
     check(
@@ -100,8 +100,8 @@ fn invalid_values() {
         "{duration: soon}",
         expect![[r#"
         exit 1
-        spec.strategy.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
-        Error: spec.strategy.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
+        spec.strategy.canary.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
+        Error: spec.strategy.canary.steps[1].pause.duration: Invalid value: -1: Duration needs to be greater than 0
     "#]],
     );
     check(
@@ -109,8 +109,8 @@ fn invalid_values() {
         "stableService: web-canary",
         expect![[r#"
             exit 1
-            spec.strategy.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
-            Error: spec.strategy.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
+            spec.strategy.canary.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
+            Error: spec.strategy.canary.stableService: Invalid value: "web-canary": This rollout uses the same service for the stable and canary services, but two different services are required.
         "#]],
     );
     check(
@@ -208,8 +208,8 @@ fn warnings() {
         "#]],
     );
     check(
-        "kind: Rollout",
-        "kind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Rollout, name: web}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout",
+        "apiVersion: argoproj.io/v1alpha1\nkind: Rollout",
+        "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\nspec: {scaleTargetRef: {kind: Rollout, name: web}}\n---\napiVersion: argoproj.io/v1alpha1\nkind: Rollout",
         expect![[r#"
             exit 0
             Warning: spec.replicas: HorizontalPodAutoscaler "web" sets it, too: each time this manifest is applied, the size jumps back; leave spec.replicas out
@@ -254,6 +254,71 @@ fn objects_of_the_same_file() {
         spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
         Error: spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
     "#]],
+    );
+}
+
+/// API-27: a Rollout is judged with the workload that it takes its pods from, if that is there.
+#[test]
+fn workloads_of_the_same_files() {
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: stable}\n\
+                   spec: {selector: {app: web}}\n";
+    let deployment = |label: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  \
+             replicas: 0\n  selector: {{matchLabels: {{app: {label}}}}}\n  template:\n    \
+             metadata: {{labels: {{app: {label}}}}}\n    \
+             spec: {{containers: [{{name: web, image: 'web:v1'}}]}}\n"
+        )
+    };
+    let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec:\n  \
+                   workloadRef: {apiVersion: apps/v1, kind: Deployment, name: web}\n  \
+                   strategy: {canary: {stableService: stable}}\n";
+    // Nobody knows the labels of a workload that is not in the files.
+    piped(&format!("{rollout}{service}"), &expect![["exit 0\n"]]);
+    let good = deployment("web");
+    piped(&format!("{rollout}{service}{good}"), &expect![["exit 0\n"]]);
+    let other = deployment("api");
+    piped(
+        &format!("{rollout}{service}{other}"),
+        &expect![[r#"
+            exit 1
+            spec.strategy.canary.stableService: Invalid value: "stable": Service "stable" has unmatch label "app" in rollout
+            ! Error: spec.strategy.canary.stableService: Invalid value: "stable": Service "stable" has unmatch label "app" in rollout
+        "#]],
+    );
+}
+
+/// CLI-34: objects of another namespace are not those that a Rollout names.
+#[test]
+fn namespaces_are_kept_apart() {
+    let manifest = include_str!("lint/good.yaml");
+    let shop = manifest.replace(
+        "metadata: {name: web",
+        "metadata: {namespace: shop, name: web",
+    );
+    let other = "---\napiVersion: v1\nkind: Service\nmetadata: {namespace: test, name: web-stable}\n\
+                 spec: {selector: {app: other}}\n";
+    let text = format!("{shop}{other}");
+    piped(&text, &expect![["exit 0\n"]]);
+    // A VirtualService may be named with its namespace.
+    let far = shop
+        .replace(
+            "virtualService: {name: web",
+            "virtualService: {name: web.mesh.cluster.local",
+        )
+        .replace(
+            "kind: VirtualService\nmetadata: {namespace: shop",
+            "kind: VirtualService\nmetadata: {namespace: mesh",
+        );
+    piped(&far, &expect![["exit 0\n"]]);
+    let found = far.replace("host: web-canary", "host: web-next");
+    piped(
+        &found,
+        &expect![[r#"
+            exit 1
+            spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web.mesh.cluster.local": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
+            ! Error: spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: "web.mesh.cluster.local": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'web-canary' not found in route
+        "#]],
     );
 }
 
@@ -404,8 +469,8 @@ fn templates_beside_a_rollout() {
     let template = |rest: &str| {
         format!(
             "{rollout}---\napiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\n\
-             metadata: {{name: rate}}\nspec:\n  metrics:\n  - name: rate\n{rest}    provider: \
-             {{prometheus: {{address: 'http://p', query: up}}}}\n"
+             metadata: {{name: rate}}\nspec:\n  metrics:\n  - name: rate\n{rest}    successCondition: result[0] \
+             < 1\n    provider: {{prometheus: {{address: 'http://p', query: up}}}}\n"
         )
     };
     piped(&template(""), &expect![["exit 0\n"]]);

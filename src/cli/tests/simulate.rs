@@ -247,6 +247,62 @@ fn several_images() {
     assert_eq!(report["images"][1]["container"], "web");
     assert_eq!(report["images"][1]["to"], "web:v2");
     assert_eq!(report["timeline"][1]["text"], "web=web:v2");
+    let verdict = report["verdict"].as_str().unwrap();
+    let all = "proxy:v2 and web:v2 serve all requests.";
+    assert!(verdict.ends_with(all), "{verdict}");
+    let both = [
+        "--image",
+        "proxy=proxy:v2",
+        "--image",
+        "web=web:v2",
+        "--fault",
+    ];
+    let more = ["bad-image", "--until", "1m"];
+    let both = of_manifest(&two, &[&both[..], &more[..]].concat());
+    let title = "simulated: proxy:v1 becomes proxy:v2, web:v1 becomes web:v2\n";
+    assert!(both.stdout.contains(title), "{}", both.stdout);
+}
+
+/// CTL-146: pods of a Rollout that takes them from a Deployment are behind a Service, too.
+#[test]
+fn pods_of_a_workload_are_found() {
+    let said = simulate("migrate-deployment.yaml", &["-o", "json"]);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["requests"]["target"], "orders");
+    assert_eq!(report["requests"]["withoutReadyPod"], 0);
+}
+
+/// A background analysis that ends by itself is heard before `--no-promote` ends at a pause; what a
+/// Job would do is a guess, and said to be one.
+#[test]
+fn a_verdict_is_waited_for() {
+    let analysed = |annotations: &str| {
+        let steps = "steps: [{setWeight: 25}, {pause: {}}], analysis: {templates: [{templateName: \
+                     smoke}]}}}";
+        let (head, _) = BASIC.split_once("steps:").unwrap();
+        format!(
+            "{head}{steps}\n---\napiVersion: argoproj.io/v1alpha1\nkind: AnalysisTemplate\n\
+             metadata: {{name: smoke}}\nspec:\n  metrics:\n  - name: smoke\n    provider: {{job: \
+             {{spec: {{backoffLimit: 0, template: {{metadata: {{annotations: {annotations}}}, spec: \
+             {{restartPolicy: Never, containers: [{{name: t, image: 't:1'}}]}}}}}}}}}}\n"
+        )
+    };
+    let fails = analysed("{sim.sluice.dev/run-seconds: '90', sim.sluice.dev/exit-code: '1'}");
+    let said = of_manifest(&fails, &["--image", "web:v2", "--no-promote"]);
+    assert_eq!(said.code, 2, "{}", said.all());
+    let wanted = "Background analysis phase error/failed";
+    assert!(said.stdout.contains(wanted), "{}", said.all());
+    assert!(!said.stdout.contains("assumed"), "{}", said.all());
+    let passes = analysed("{sim.sluice.dev/run-seconds: '90'}");
+    let said = of_manifest(&passes, &["--image", "web:v2", "--no-promote"]);
+    assert_eq!(said.code, 3, "{}", said.all());
+    let guess = "- the Job of metric smoke is assumed to succeed; the annotation";
+    assert!(said.stdout.contains(guess), "{}", said.all());
+    assert!(
+        said.stdout.contains("Still waiting after 1:3"),
+        "{}",
+        said.all()
+    );
 }
 
 /// A name that only a cluster would invent, no pods, a pipe.

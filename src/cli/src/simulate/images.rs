@@ -68,6 +68,20 @@ impl Images {
         })
     }
 
+    /// `web:v2 serves all requests`: what serves, by the image of the first container in it, with
+    /// the images of all others that change.
+    pub(super) fn serving(&self, image: &str) -> String {
+        let all: Vec<&str> = if image == self.first.to {
+            self.iter().map(|image| image.to.as_str()).collect()
+        } else if image == self.first.from {
+            self.iter().map(|image| image.from.as_str()).collect()
+        } else {
+            vec![image]
+        };
+        let verb = if all.len() == 1 { "serves" } else { "serve" };
+        format!("{} {verb} all requests", listed(&all))
+    }
+
     /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Image> {
         std::iter::once(&self.first).chain(&self.others)
@@ -78,6 +92,15 @@ impl Image {
     /// As `set image` takes it.
     pub(super) fn argument(&self) -> String {
         format!("{}={}", self.container, self.to)
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(all: &[&str]) -> String {
+    match all {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
     }
 }
 
@@ -135,6 +158,29 @@ mod tests {
             ("web@sha256:00", "web:latest-next"),
         ] {
             assert_eq!(another(image), wanted);
+        }
+    }
+
+    /// All that changes is named, not only what versions are told apart by.
+    #[test]
+    fn all_images_of_a_version_are_named() {
+        let image = |container: &str| Image {
+            container: container.to_owned(),
+            from: format!("{container}:v1"),
+            to: format!("{container}:v2"),
+        };
+        let mut images = Images {
+            first: image("web"),
+            others: Vec::new(),
+        };
+        assert_eq!(images.serving("web:v2"), "web:v2 serves all requests");
+        images.others.extend([image("proxy"), image("job")]);
+        for (serving, wanted) in [
+            ("web:v2", "web:v2, proxy:v2 and job:v2 serve all requests"),
+            ("web:v1", "web:v1, proxy:v1 and job:v1 serve all requests"),
+            ("web:v0", "web:v0 serves all requests"),
+        ] {
+            assert_eq!(images.serving(serving), wanted);
         }
     }
 

@@ -74,7 +74,8 @@ impl Input {
                 missing.join("\n")
             );
         }
-        let images = Images::read(&template(&rollout, &documents), &options.image)?;
+        let template = template(&rollout, &documents);
+        let images = Images::read(&template, &options.image)?;
         let mut notes: Vec<String> = Vec::new();
         if options.image.is_empty() {
             notes.push(format!(
@@ -86,7 +87,7 @@ impl Input {
             let text = "the rollout has no pods; give it some with --replicas";
             notes.push(text.to_owned());
         }
-        let host = host(&rollout, &documents);
+        let host = host(&rollout, &template, &documents);
         if host.is_none() {
             notes.push(
                 "no Service in the files selects the pods: where requests go is not simulated"
@@ -294,8 +295,8 @@ fn template_kind(cluster: bool) -> &'static str {
     }
 }
 
-/// What users send their requests to.
-fn host(rollout: &Rollout, documents: &[Value]) -> Option<String> {
+/// What users send their requests to. `template` is that of the pods.
+fn host(rollout: &Rollout, template: &Value, documents: &[Value]) -> Option<String> {
     let spec = &rollout.spec;
     if let Some(blue_green) = &spec.strategy.blue_green {
         return Some(blue_green.active_service.clone());
@@ -330,7 +331,7 @@ fn host(rollout: &Rollout, documents: &[Value]) -> Option<String> {
         return route
             .or_else(|| Some(canary.stable_service.clone()).filter(|name| !name.is_empty()));
     }
-    let labels = spec.template.labels();
+    let labels = template.pointer("/metadata/labels");
     let behind = |document: &&Value| {
         let selector = document
             .pointer("/spec/selector")
@@ -340,7 +341,7 @@ fn host(rollout: &Rollout, documents: &[Value]) -> Option<String> {
                 !selector.is_empty()
                     && selector
                         .iter()
-                        .all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+                        .all(|(key, value)| labels.and_then(|all| all.get(key)) == Some(value))
             })
     };
     let service = documents.iter().find(behind)?;

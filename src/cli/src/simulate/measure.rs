@@ -10,8 +10,13 @@ use anyhow::{Result, anyhow};
 use futures::future::BoxFuture;
 use sluice_controller::measure::{Measure, Measured, Work};
 use sluice_controller::providers::Providers;
-use sluice_crds::analysis::{AnalysisPhase, Measurement, Metric, MetricProvider, PrometheusMetric};
+use sluice_crds::analysis::{
+    AnalysisPhase, JobMetric, Measurement, Metric, MetricProvider, PrometheusMetric,
+};
 use sluice_sim::{Clock, Metrics};
+
+/// How the pods of a Job end.
+const EXIT_CODE: &str = "sim.sluice.dev/exit-code";
 
 /// Takes measurements.
 pub(super) struct Synthetic {
@@ -23,7 +28,7 @@ pub(super) struct Synthetic {
     address: String,
     providers: Providers,
     clock: Clock,
-    /// Metrics that no formula is about.
+    /// Metrics that no formula is about, and Jobs that do not say how they end: a sentence each.
     assumed: Arc<Mutex<BTreeSet<String>>>,
     /// Prometheus answers nothing but errors, formula or not.
     down: bool,
@@ -64,7 +69,7 @@ impl Synthetic {
         }
     }
 
-    /// Metrics that were taken to succeed, because no formula is about them.
+    /// What was taken to succeed, because nothing says otherwise: a sentence each.
     pub(super) fn assumed(&self) -> Arc<Mutex<BTreeSet<String>>> {
         Arc::clone(&self.assumed)
     }
@@ -103,9 +108,24 @@ impl Synthetic {
         Some(metric)
     }
 
+    /// The command of a Job is not run: who knows what it does.
+    fn job(&self, metric: &str, job: &JobMetric) {
+        let template = job.spec.pointer("/template/metadata/annotations");
+        if template.is_some_and(|annotations| annotations.get(EXIT_CODE).is_some()) {
+            return;
+        }
+        let mut assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
+        assumed.insert(format!(
+            "the Job of metric {metric} is assumed to succeed; the annotation {EXIT_CODE} of its \
+             pods says otherwise"
+        ));
+    }
+
     fn good(&self, metric: &str) -> Measured {
         let mut assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        assumed.insert(metric.to_owned());
+        assumed.insert(format!(
+            "metric {metric} is assumed to succeed; give a formula with --metric"
+        ));
         let now = Some(self.clock.now().into());
         let measurement = Measurement {
             phase: AnalysisPhase::Successful,
@@ -123,7 +143,8 @@ impl Synthetic {
 impl Measure for Synthetic {
     fn measure(&self, mut work: Work) -> BoxFuture<'_, Measured> {
         Box::pin(async move {
-            if work.metric.provider.job.is_some() {
+            if let Some(job) = &work.metric.provider.job {
+                self.job(&work.metric.name, job);
                 return self.providers.measure(work).await;
             }
             match self.asked(&work.metric) {

@@ -153,7 +153,7 @@ impl Player {
             }
             match self.last.act {
                 Act::Rest if stage.updated(input) => {
-                    let why = format!("{} serves all requests", input.images.first.to);
+                    let why = input.images.serving(&input.images.first.to);
                     ended = Some((
                         self.now + SETTLED,
                         End {
@@ -236,7 +236,12 @@ impl Player {
             return Ok(None);
         };
         let message = why.message.clone();
-        if !promotable(&status()) || options.no_promote {
+        let status = status();
+        // Its verdict may yet end the update.
+        if options.no_promote && stage.is_measured(&status) {
+            return Ok(None);
+        }
+        if !promotable(&status) || options.no_promote {
             self.settle();
             let why = format!("{}: {message}", why.object);
             return Ok(Some(End {

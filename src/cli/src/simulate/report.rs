@@ -137,11 +137,16 @@ impl Report {
     /// As people read it, 80 columns wide.
     pub(super) fn text(&self, brush: Brush) -> String {
         let mut lines = Lines::new(brush, MARGIN);
+        let changes = self.images.iter();
+        let changes = changes.map(|image| format!("{} becomes {}", image.from, image.to));
         let title = format!(
-            "Rollout {}, simulated: {} becomes {}",
-            self.rollout, self.first.from, self.first.to
+            "Rollout {}, simulated: {}",
+            self.rollout,
+            changes.collect::<Vec<_>>().join(", ")
         );
-        lines.push(&brush.strong(&title));
+        for line in wrapped(&title, 80) {
+            lines.push(&brush.strong(&line));
+        }
         for note in &self.notes {
             for (index, line) in wrapped(note, 76).iter().enumerate() {
                 let mark = if index == 0 { "- " } else { "  " };

@@ -11,7 +11,9 @@ use serde_json::Value;
 use sluice_controller::clock::SharedClock;
 use sluice_controller::providers::Providers;
 use sluice_core::why::{Reason, Why};
+use sluice_crds::analysis::Metric;
 use sluice_crds::keys;
+use sluice_crds::numbers::{as_written, int_or};
 use sluice_crds::rollout::{PauseReason, RolloutStatus};
 use sluice_sim::{Clock, KubeletOptions, Listener, MetricFault, Metrics, Variable};
 
@@ -184,6 +186,29 @@ impl Stage {
     pub(super) fn updated(&self, input: &Input) -> bool {
         let status = self.status(input);
         status.stable_rs == status.current_pod_hash && status.stable_rs != self.before
+    }
+
+    /// Whether an analysis runs beside the steps that will come to its end by itself.
+    pub(super) fn is_measured(&self, status: &RolloutStatus) -> bool {
+        let named = status
+            .canary
+            .current_background_analysis_run_status
+            .as_ref();
+        let objects = self.world.objects();
+        let run = named.and_then(|named| objects.analysis_runs.get(&named.name));
+        run.is_some_and(|run| {
+            let over = run
+                .status
+                .as_ref()
+                .is_some_and(|status| status.phase.completed());
+            let ends = |metric: &Metric| {
+                let count = metric.count.as_ref();
+                // An argument is filled in later; whoever writes one means a number.
+                let open = count.is_some_and(|count| as_written(count).contains("{{"));
+                metric.interval.is_empty() || open || int_or(count, 0) > 0
+            };
+            !over && run.spec.metrics.iter().all(ends)
+        })
     }
 
     pub(super) fn status(&self, input: &Input) -> RolloutStatus {

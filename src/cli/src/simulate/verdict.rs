@@ -28,7 +28,7 @@ impl Player {
             Outcome::Promoted => format!("Promoted after {took}: {}.", end.why),
             Outcome::Aborted => {
                 let back = match self.last.serving() {
-                    Some(image) => format!(" {image} serves all requests."),
+                    Some(image) => format!(" {}.", input.images.serving(image)),
                     None => String::new(),
                 };
                 format!(
@@ -49,9 +49,7 @@ impl Player {
         let mut notes = input.notes;
         notes.extend(stage.notes.iter().cloned());
         let assumed = stage.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.extend(assumed.iter().map(|metric| {
-            format!("metric {metric} is assumed to succeed; give a formula with --metric")
-        }));
+        notes.extend(assumed.iter().cloned());
         let waits = stage.world.waits();
         let waits = waits.iter().filter(|_| end.outcome != Outcome::Promoted);
         let requests = input.host.map(|target| Requests {

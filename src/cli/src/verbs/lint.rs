@@ -1,18 +1,25 @@
-//! `lint` (CLI-34): the controller's own validation, without a cluster.
+//! `lint` (CLI-34): the controller's own validation, without a cluster, and what it would let pass
+//! although it is hardly meant.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`types`], [`unknown`] | members that cannot be read, or that nobody reads |
+//! | [`files`] | objects of the same files, as a Rollout finds them |
+//! | [`together`] | what these do to each other |
 
+mod files;
+mod together;
 mod types;
 mod unknown;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use sluice_crds::analysis::AnalysisTemplateSpec;
 use sluice_crds::field_error::FieldError;
-use sluice_crds::references::{References, ServiceFacts};
-use sluice_crds::templates::TemplateStore;
-use sluice_crds::validate;
-use sluice_crds::{Rollout, decode};
+use sluice_crds::validate::{self, warnings};
+use sluice_crds::{AnalysisRun, Experiment, Rollout, decode};
+
+use self::files::Files;
 
 use crate::failure::Failure;
 use crate::manifests;
@@ -49,19 +56,18 @@ pub fn run(files: &[PathBuf]) -> Result<(), Failure> {
 /// Looks at objects that belong together.
 #[must_use]
 pub fn of_objects(objects: &[Value]) -> Findings {
-    let references = references(objects);
     let mut found = Findings::default();
     let mut rollouts: Vec<&Value> = Vec::new();
     for object in objects {
         match identity(object) {
             Identity::Rollout => rollouts.push(object),
-            Identity::Beside => found.warnings.extend(unread(object)),
+            Identity::Beside => found.warnings.extend(of_neighbour(object, objects)),
             Identity::Misnamed(error) => found.problems.push(named(object, &error)),
             Identity::Foreign => {}
         }
     }
     for rollout in &rollouts {
-        let (mut problems, mut warnings) = of_rollout(rollout, objects, &references);
+        let (mut problems, mut warnings) = of_rollout(rollout, objects);
         let here = |other: &&&Value| key(other) == key(rollout);
         if !name(rollout).is_empty() && rollouts.iter().filter(here).count() > 1 {
             problems.push(format!(
@@ -87,11 +93,7 @@ pub fn of_objects(objects: &[Value]) -> Findings {
 }
 
 /// Problems and warnings of one Rollout.
-fn of_rollout(
-    object: &Value,
-    objects: &[Value],
-    references: &References,
-) -> (Vec<String>, Vec<String>) {
+fn of_rollout(object: &Value, objects: &[Value]) -> (Vec<String>, Vec<String>) {
     let fields = unknown::fields(object).into_iter();
     let mut problems: Vec<String> = fields
         .map(|path| format!("{path}: unknown field"))
@@ -113,14 +115,31 @@ fn of_rollout(
             return (problems, Vec::new());
         }
     };
+    let files = Files::around(objects, object);
+    // A workload that is not in the files is taken for one that fits.
+    let resolved = files.resolved(&rollout);
+    let borrowed = rollout.spec.workload_ref.is_some() && resolved.is_none();
     let mut errors = validate::manifest(&rollout);
-    if errors.is_empty() {
-        errors = validate::references(&rollout, references);
+    if let (true, Some(resolved)) = (errors.is_empty(), &resolved) {
+        errors = validate::rollout(resolved);
     }
-    problems.extend(errors.iter().map(ToString::to_string));
-    let found = validate::warnings(&rollout);
+    let rollout = resolved.unwrap_or(rollout);
+    let mut references = files.references(&rollout);
+    if borrowed {
+        references.services.clear();
+    }
+    if errors.is_empty() {
+        errors = validate::references(&rollout, &references);
+    }
+    // Whoever reads the manifest looks for the paths that stand in it (SE-12).
+    let errors = errors.into_iter();
+    let exact = errors.map(|error| validate::exact(&rollout, &references, error));
+    problems.extend(exact.map(|error| error.to_string()));
+    let mut found = warnings::of_rollout(&rollout);
+    found.extend(warnings::with_references(&rollout, &references));
     let mut warnings: Vec<String> = found.iter().map(warning).collect();
-    warnings.extend(autoscaled(object, objects));
+    warnings.extend(together::empty_arguments(object));
+    warnings.extend(together::warnings(object, &rollout, files));
     (problems, warnings)
 }
 
@@ -168,12 +187,45 @@ fn identity(object: &Value) -> Identity {
     Identity::Misnamed(error.to_string())
 }
 
-/// Members of an object beside the Rollout that nobody reads, or that cannot be read.
-fn unread(object: &Value) -> Vec<String> {
+/// What is said about an object beside the Rollout: members that nobody reads, or that cannot be
+/// read, and what it does not do although it seems to.
+fn of_neighbour(object: &Value, objects: &[Value]) -> Vec<String> {
     let fields = unknown::fields(object).into_iter();
-    let fields = fields.map(|path| format!("{path}: unknown field"));
-    let lines = fields.chain(types::wrong(object));
-    lines.map(|line| named(object, &line)).collect()
+    let mut lines: Vec<String> = fields
+        .map(|path| format!("{path}: unknown field"))
+        .collect();
+    let wrong = types::wrong(object);
+    if wrong.is_empty() {
+        lines.extend(meaning(object).iter().map(warning));
+        lines.extend(invalid_experiment(object));
+        lines.extend(together::secrets(object, Files::around(objects, object)));
+    }
+    lines.extend(wrong);
+    lines.iter().map(|line| named(object, line)).collect()
+}
+
+/// Warnings of an object beside the Rollout; of one that cannot be read there are none.
+fn meaning(object: &Value) -> Vec<FieldError> {
+    let spec = object.get("spec").unwrap_or(&Value::Null);
+    match kind(object) {
+        "AnalysisTemplate" | "ClusterAnalysisTemplate" => {
+            decode::read(spec).map(|spec| warnings::of_template(&spec))
+        }
+        "AnalysisRun" => decode::read::<AnalysisRun>(object).map(|run| warnings::of_run(&run.spec)),
+        "Experiment" => decode::read(spec).map(|spec| warnings::of_experiment(&spec)),
+        _ => Ok(Vec::new()),
+    }
+    .unwrap_or_default()
+}
+
+/// API-54
+fn invalid_experiment(object: &Value) -> Option<String> {
+    if kind(object) != "Experiment" {
+        return None;
+    }
+    let experiment: Experiment = decode::read(object).ok()?;
+    let text = validate::experiment(&experiment)?;
+    Some(format!("spec.templates: {text}"))
 }
 
 /// A line about an object, with its kind and name.
@@ -192,26 +244,6 @@ fn warning(about: &FieldError) -> String {
     text.replacen(": Invalid value: ", ": ", 1)
 }
 
-/// A size that an autoscaler of the same file and the manifest both set.
-fn autoscaled(rollout: &Value, documents: &[Value]) -> Option<String> {
-    rollout.pointer("/spec/replicas")?;
-    let targets = |document: &&Value| {
-        let target = |member: &str| {
-            let pointer = format!("/spec/scaleTargetRef/{member}");
-            document.pointer(&pointer).and_then(Value::as_str)
-        };
-        kind(document) == "HorizontalPodAutoscaler"
-            && target("kind") == Some("Rollout")
-            && target("name") == Some(name(rollout))
-    };
-    let scaler = documents.iter().find(targets)?;
-    Some(format!(
-        "spec.replicas: HorizontalPodAutoscaler {:?} sets it, too: each time this manifest is \
-         applied, the size jumps back; leave spec.replicas out",
-        name(scaler)
-    ))
-}
-
 fn kind(document: &Value) -> &str {
     manifests::text(document, "/kind")
 }
@@ -225,38 +257,4 @@ fn group(document: &Value) -> &str {
     version
         .and_then(|version| version.split_once('/'))
         .map_or("", |(group, _)| group)
-}
-
-/// Objects of the same file. What is not in it was not looked for: nothing is said about it.
-fn references(documents: &[Value]) -> References {
-    let of = |groups: &[&str], wanted: &str| -> BTreeMap<String, Option<Value>> {
-        documents
-            .iter()
-            .filter(|document| kind(document) == wanted && groups.contains(&group(document)))
-            .map(|document| (name(document).to_owned(), Some(document.clone())))
-            .collect()
-    };
-    // One that cannot be read is told of by itself.
-    let templates = |wanted: &str| -> BTreeMap<String, Option<AnalysisTemplateSpec>> {
-        let found = of(&["argoproj.io"], wanted).into_iter();
-        found
-            .filter_map(|(name, object)| {
-                let spec = decode::read(object?.get("spec")?).ok()?;
-                Some((name, Some(spec)))
-            })
-            .collect()
-    };
-    References {
-        templates: TemplateStore {
-            namespaced: templates("AnalysisTemplate"),
-            cluster: templates("ClusterAnalysisTemplate"),
-        },
-        services: of(&[""], "Service")
-            .into_iter()
-            .map(|(name, service)| (name, service.as_ref().map(ServiceFacts::new)))
-            .collect(),
-        ingresses: of(&["networking.k8s.io", "extensions"], "Ingress"),
-        virtual_services: of(&["networking.istio.io"], "VirtualService"),
-        ..References::default()
-    }
 }
