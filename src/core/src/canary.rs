@@ -234,9 +234,9 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     }
     // What the status says about an update that was reverted is not about stable.
     let holds = abort::holds(pass) && new != stable;
-    let drains = pass.ctx.dynamic();
     for index in [stable, new.filter(|_| !holds)].into_iter().flatten() {
         // What shrinks with its share has a deadline of its own.
+        let drains = pass.ctx.dynamic() || drain::applies(pass, index);
         if let Some(set) = pass.view.sets.get_mut(index).filter(|_| !drains) {
             set.strip_deadline();
         }
@@ -418,7 +418,7 @@ fn shortfall(pass: &Pass<'_, '_>) -> Option<Shortfall> {
         return basic::shortfall(&pass.basic_sizes(&others), threshold);
     }
     let just_set = crate::decide::pass::recorded(&pass.next);
-    routed::shortfall(&pass.routed(just_set), threshold)
+    routed::shortfall(&pass.enough(just_set), threshold)
 }
 
 /// Why the new version may become stable in this pass, in the words of the event (CTL-95).

@@ -1,5 +1,5 @@
 //! The delay of pods whose share of traffic went down while they stay in service: stable under
-//! `dynamicStableScale`, and the canary on its way back (INV-3, FLT-13).
+//! `dynamicStableScale`, and the canary on its way back or at a smaller weight (INV-3, FLT-13).
 //!
 //! A route that was written is not yet a route in force. Where no router can tell, time is the only
 //! proof: the pods stay for the scale-down delay after the share fell. The time is kept where all
@@ -15,9 +15,12 @@ use crate::why::{Reason, Why};
 /// Takes the deadline off one that does not shrink.
 pub(crate) fn size(pass: &mut Pass<'_, '_>, index: usize, to: i32) -> i32 {
     let replicas = pass.ctx.replicas;
-    let applies = pass.ctx.dynamic() && (pass.view.stable() == Some(index) || pass.aborted());
+    let applies = applies(pass, index);
     let proven = !applies || proven(pass);
     let lowered = lowered(pass);
+    // What stable has under `dynamicStableScale`, or what is aborted, has fallen at some time. A canary
+    // that goes on may also be smaller because a step says so.
+    let fell = pass.ctx.dynamic() || pass.aborted() || canary_fell(pass);
     let now = pass.now();
     let until = pass.in_seconds(i64::from(pass.ctx.spec().scale_down_delay_seconds()));
     let Some(set) = pass.view.sets.get_mut(index) else {
@@ -26,7 +29,7 @@ pub(crate) fn size(pass: &mut Pass<'_, '_>, index: usize, to: i32) -> i32 {
     // With another number of replicas the same share needs other pods: that is nobody's traffic.
     let rescaled = set.desired().is_some_and(|desired| desired != replicas);
     let ends = match set.deadline_until(until) {
-        Deadline::None if rescaled || !applies => return to,
+        Deadline::None if rescaled || !applies || !fell => return to,
         Deadline::None | Deadline::At(_) | Deadline::Unreadable if to >= set.spec || proven => {
             set.strip_deadline();
             return to;
@@ -50,6 +53,21 @@ pub(crate) fn size(pass: &mut Pass<'_, '_>, index: usize, to: i32) -> i32 {
     spec
 }
 
+/// Whether a ReplicaSet is one whose pods follow its share of the traffic.
+pub(crate) fn applies(pass: &Pass<'_, '_>, index: usize) -> bool {
+    if pass.ctx.dynamic() && (pass.view.stable() == Some(index) || pass.aborted()) {
+        return true;
+    }
+    let on = pass.ctx.persisted.canary.weights.as_ref();
+    let routed = pass.ctx.routing().is_some() && !pass.promoted() && !pass.aborted();
+    routed
+        && pass.view.new == Some(index)
+        && pass
+            .set(index)
+            .zip(on)
+            .is_some_and(|(set, on)| on.canary.pod_template_hash == set.hash)
+}
+
 /// Whether a router said that the split on record is in force, in this process or before.
 fn proven(pass: &Pass<'_, '_>) -> bool {
     match &pass.ctx.seen.verification {
@@ -60,6 +78,12 @@ fn proven(pass: &Pass<'_, '_>) -> bool {
         }
         Verification::NotVerified | Verification::Failed(_) => false,
     }
+}
+
+/// Whether this plan takes traffic off the canary.
+fn canary_fell(pass: &Pass<'_, '_>) -> bool {
+    let now = recorded(&pass.next).map_or(0, |on| on.canary);
+    recorded(&pass.ctx.persisted).is_some_and(|before| now < before.canary)
 }
 
 /// Whether this plan changes the split.

@@ -6,7 +6,7 @@ use crate::decide::pass::{Pass, recorded};
 use crate::decide::view::Set;
 use crate::observed::Seen;
 use crate::replicas::routed;
-use crate::replicas::{RsCount, threshold_met, weight_at, weight_before};
+use crate::replicas::{threshold_met, weight_at, weight_before};
 use crate::services;
 use crate::step::Step;
 use crate::traffic::Additional;
@@ -176,13 +176,7 @@ fn desired(pass: &Pass<'_, '_>) -> Desired {
         };
         desired.remove_managed = true;
     } else if !at.steps.is_empty() {
-        let mut sized = pass.routed(None);
-        let wanted = routed::counts(&sized).canary;
-        if pass.new_available() >= wanted {
-            // More pods than that do no harm; they may have to stay until something is proven.
-            sized.new = Some(RsCount::new(wanted, wanted));
-        }
-        let reached = routed::shortfall(&sized, pass.ctx.threshold()).is_none();
+        let reached = routed::shortfall(&pass.enough(None), pass.ctx.threshold()).is_none();
         // Traffic falls before pods do: a smaller share waits for nothing of the canary, which has
         // more pods than that until then.
         let (to, before) = (weight_at(&at), weight_before(&at));

@@ -193,6 +193,20 @@ impl<'p, 'a> Pass<'p, 'a> {
         }
     }
 
+    /// As [`Self::routed`], for what needs pods and is not harmed by more of them: a canary that keeps
+    /// some for a while has those that it should have.
+    pub(crate) fn enough(&self, weights: Option<Recorded>) -> Routed<'_> {
+        let mut sized = self.routed(weights);
+        let wanted = crate::replicas::routed::counts(&sized).canary;
+        if let Some(new) = &mut sized.new
+            && new.spec > wanted
+            && new.available >= wanted
+        {
+            *new = RsCount::new(wanted, wanted);
+        }
+        sized
+    }
+
     /// Whether nothing came before: routes of steps are not set then (TRF-8).
     pub(crate) fn first_revision(&self) -> bool {
         let number = self.revision().parse::<i64>();
