@@ -496,3 +496,56 @@ fn what_cannot_be_expressed_is_said() {
         assert_eq!(of(scenario.clone()).as_deref(), wanted, "{scenario}");
     }
 }
+
+/// A report that differs is found out, in each of the ways that are looked at.
+#[test]
+fn differences_are_found() {
+    let report = serde_json::json!({
+        "outcome": "promoted", "from": "web:v1", "verdict": "Promoted after 0:30.",
+        "requests": {"target": "web"},
+        "timeline": [
+            {"kind": "step", "text": "1/3 setWeight: 20"},
+            {"kind": "requests", "text": "web:v1 80 %, web:v2 20 %"},
+            {"kind": "command", "text": "promote"},
+            {"kind": "step", "text": "3/3 setWeight: 60"},
+            {"kind": "requests", "text": "web:v2 100 %"},
+        ],
+    });
+    let of = |promotes: usize, expects: Value| {
+        let update = Update {
+            objects: vec![
+                serde_json::json!({"kind": "Rollout", "spec": {"strategy": {"canary": {}}}}),
+            ],
+            rollout: "web".to_owned(),
+            image: "web:v2".to_owned(),
+            faults: Vec::new(),
+            metrics: Vec::new(),
+            promotes,
+            expects: serde_json::from_value(expects).unwrap(),
+        };
+        update.differences(&report).join("; ")
+    };
+    let good = serde_json::json!([{"weight": 20, "phase": "Paused"}, {"weight": 60},
+        {"pods": {"web:v1": 0, "web:v2": 5}, "phase": "Healthy"}]);
+    assert_eq!(of(1, good.clone()), "");
+    assert_eq!(of(0, good), "promoted 1 times instead of 0");
+    for (expects, wanted) in [
+        (
+            serde_json::json!([{"phase": "Degraded", "aborted": true, "message": "no luck"}]),
+            "aborted is expected, it ends \"promoted\"; nothing is said of \"no luck\"; the new \
+             version has 100 % at last",
+        ),
+        (
+            serde_json::json!([{"weight": 60}, {"weight": 20, "phase": "Healthy"}]),
+            "Weight(20) of [Weight(60), Weight(20)] is not, in this order, in [Share(0), \
+             Weight(20), Share(20), Weight(60), Share(100)]",
+        ),
+        (
+            serde_json::json!([{"pods": {"web:v1": 1, "web:v2": 1}}, {"phase": "Healthy"}]),
+            "Share(50) of [Share(50)] is not, in this order, in [Share(0), Weight(20), Share(20), \
+             Weight(60), Share(100)]",
+        ),
+    ] {
+        assert_eq!(of(1, expects), wanted);
+    }
+}

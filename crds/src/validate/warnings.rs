@@ -3,6 +3,7 @@
 mod analyses;
 mod arguments;
 mod metrics;
+mod pods;
 mod sizes;
 mod steps;
 
@@ -59,6 +60,7 @@ pub fn of_rollout(rollout: &Rollout) -> Vec<FieldError> {
         found.extend(of_canary(spec, canary));
     }
     found.extend(arguments::warnings(rollout));
+    found.extend(pods::warnings(&spec.template));
     found
 }
 

@@ -118,7 +118,7 @@ pub enum Verb {
     Get(Get),
     /// Validate manifests without a cluster
     #[command(
-        after_help = "Examples:\n  kubectl argo rollouts lint -f rollout.yaml\n  kubectl argo rollouts lint -f k8s/ -f extra.yaml\n  helm template . | kubectl argo rollouts lint -f -\n\nRollouts are checked with the controller's own rules, together with the Services, Ingresses,\nVirtualServices and analysis templates of the same files; objects that are not in them are\nnot missed. Problems go to stdout, warnings to stderr.\n\nThe exit code is 0 when there is no problem (warnings alone do not count), else 1."
+        after_help = "Examples:\n  kubectl argo rollouts lint -f rollout.yaml\n  kubectl argo rollouts lint -f k8s/ -f extra.yaml\n  helm template . | kubectl argo rollouts lint -f -\n\nRollouts are checked with the controller's own rules, together with what the same files hold:\nServices, routes, analysis templates, workloads, autoscalers, disruption budgets. Objects that are\nnot in them are not missed. Problems go to stdout, warnings to stderr.\n\nThe exit code is 0 when there is no problem (warnings alone do not count), else 1."
     )]
     Lint(Lint),
     /// List rollouts or experiments

@@ -261,13 +261,14 @@ fn objects_of_the_same_file() {
 #[test]
 fn workloads_of_the_same_files() {
     let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: stable}\n\
-                   spec: {selector: {app: web}}\n";
+                   spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}\n";
     let deployment = |label: &str| {
         format!(
             "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  \
              replicas: 0\n  selector: {{matchLabels: {{app: {label}}}}}\n  template:\n    \
              metadata: {{labels: {{app: {label}}}}}\n    \
-             spec: {{containers: [{{name: web, image: 'web:v1'}}]}}\n"
+             spec: {{containers: [{{name: web, image: 'web:v1', ports: [{{name: http, \
+             containerPort: 80}}]}}]}}\n"
         )
     };
     let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: web}\nspec:\n  \

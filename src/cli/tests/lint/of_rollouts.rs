@@ -422,6 +422,34 @@ pub(crate) const TOLD: &[Case] = &[
         ],
     ),
     case(
+        "API 25",
+        BASIC,
+        [
+            "image: 'web:v1', ",
+            "image: 'web:v1', volumeMounts: [{name: tmp, mountPath: /tmp}], ",
+            "image: 'web:v1', env: [{name: A, value: b}], ",
+        ],
+        &[
+            "Warning: spec.template.spec.containers[0].volumeMounts[0].name: \"tmp\": there \
+             is no such volume for \"/tmp\", so the API server refuses the pods and the \
+             update is invalid; add it to volumes",
+        ],
+    ),
+    case(
+        "API-49",
+        BORROWED,
+        [
+            "spec: {selector: {app: web}}",
+            "spec: {selector: {app: web}, ports: [{port: 80, targetPort: http}]}",
+            "spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}",
+        ],
+        &[
+            "Warning: Service web-stable: spec.ports[0].targetPort: \"http\": no container of \
+             the Rollout has a port of this name, so requests to it meet nobody; name it in \
+             spec.template, or correct it here",
+        ],
+    ),
+    case(
         "CTL 3",
         ROUTED,
         [

@@ -21,6 +21,7 @@ pub(super) fn warnings(object: &Value, rollout: &Rollout, files: Files<'_>) -> V
     found.extend(subsets(rollout, files));
     found.extend(shared_services(object, rollout, files));
     found.extend(bound_services(rollout, files));
+    found.extend(dead_ports(rollout, files));
     found
 }
 
@@ -151,6 +152,39 @@ fn bound_services(rollout: &Rollout, files: Files<'_>) -> Vec<String> {
         })
     });
     bound.collect()
+}
+
+/// API-49: ports that a Service has by name, and no container. A Service without members gets its
+/// share of the requests all the same.
+fn dead_ports(rollout: &Rollout, files: Files<'_>) -> Vec<String> {
+    if rollout.spec.template.is_empty() {
+        return Vec::new(); // the workload is not in the files
+    }
+    let template = rollout.spec.template.value();
+    let ports = ["containers", "initContainers"].map(|list| {
+        let containers = template.pointer(&format!("/spec/{list}"));
+        let containers = containers.and_then(Value::as_array).into_iter().flatten();
+        containers.filter_map(|one| one.get("ports")?.as_array())
+    });
+    let ports = ports.into_iter().flatten().flatten();
+    let named: Vec<&str> = ports.map(|port| text(port, "/name")).collect();
+    let mut found = Vec::new();
+    for (_, called) in services(&rollout.spec) {
+        let service = files.find(&[""], "Service", called);
+        let ports = service.and_then(|service| service.pointer("/spec/ports"));
+        let ports = ports.and_then(Value::as_array).into_iter().flatten();
+        for (i, port) in ports.enumerate() {
+            let wanted = text(port, "/targetPort");
+            if !wanted.is_empty() && !named.contains(&wanted) {
+                found.push(format!(
+                    "Service {called}: spec.ports[{i}].targetPort: {wanted:?}: no container of the \
+                     Rollout has a port of this name, so requests to it meet nobody; name it in \
+                     spec.template, or correct it here"
+                ));
+            }
+        }
+    }
+    found
 }
 
 /// API-49: a Service belongs to one Rollout.

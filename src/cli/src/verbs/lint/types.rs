@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(super) fn wrong(rollout: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(schema) = super::unknown::schema(rollout) {
-        walk(&schema, rollout, "", &mut found);
+        walk(schema, rollout, "", &mut found);
     }
     let template = rollout.pointer("/spec/template");
     let judged = found.iter().any(|line| line.starts_with("spec.template"));

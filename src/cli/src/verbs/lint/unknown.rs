@@ -1,5 +1,7 @@
 //! Fields that nobody reads: mostly misspelled ones.
 
+use std::sync::OnceLock;
+
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use serde_json::Value;
 pub(super) fn fields(rollout: &Value) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(schema) = schema(rollout) {
-        by_schema(&schema, rollout, "", &mut found);
+        by_schema(schema, rollout, "", &mut found);
     }
     let template = rollout.pointer("/spec/template");
     let typed = template.and_then(|template| {
@@ -21,15 +23,16 @@ pub(super) fn fields(rollout: &Value) -> Vec<String> {
     found
 }
 
+/// The definitions; making them takes longer than all the rest.
+static DEFINITIONS: OnceLock<Vec<Value>> = OnceLock::new();
+
 /// The schema of an object's kind.
-pub(super) fn schema(object: &Value) -> Option<Value> {
-    let definitions = sluice_crds::yaml::definitions();
+pub(super) fn schema(object: &Value) -> Option<&'static Value> {
+    let definitions = DEFINITIONS.get_or_init(sluice_crds::yaml::definitions);
     let definition = definitions
         .iter()
         .find(|one| one.pointer("/spec/names/kind") == object.get("kind"))?;
-    definition
-        .pointer("/spec/versions/0/schema/openAPIV3Schema")
-        .cloned()
+    definition.pointer("/spec/versions/0/schema/openAPIV3Schema")
 }
 
 /// Walks a structural schema.
