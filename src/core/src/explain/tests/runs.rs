@@ -58,12 +58,12 @@ fn an_analysis_of_a_step() {
     check(
         &world,
         expect![[r#"
-        Waiting: web waits for an analysis to end.
-        waits: AnalysisRunning AnalysisRun/web-84c5f745db-2-0: has not ended yet; since -120 s
-          $ kubectl argo rollouts promote web -n shop
-          errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 errors in a row, 4 tolerated
-        then: step 2/3, setWeight: 50
-        give up: kubectl argo rollouts abort web -n shop"#]],
+            Waiting: web waits for an analysis to end.
+            waits: AnalysisRunning AnalysisRun/web-84c5f745db-2-0: has not ended yet; since -120 s
+              $ kubectl argo rollouts promote web -n shop
+              errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 error in a row, 4 tolerated
+            then: step 2/3, setWeight: 50
+            give up: kubectl argo rollouts abort web -n shop"#]],
     );
     command_moves(&world, "AnalysisRunning", &run);
     cured(&world, "AnalysisRunning", &run, |world| {
@@ -91,7 +91,7 @@ fn an_analysis_of_a_switch() {
         Waiting: web waits for an analysis to end.
         waits: AnalysisRunning AnalysisRun/web-84c5f745db-2-pre: has not ended yet; since -120 s
           $ kubectl argo rollouts promote web --full -n shop
-          errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 errors in a row, 4 tolerated
+          errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 error in a row, 4 tolerated
         then: Service active switches to the new version
         give up: kubectl argo rollouts abort web -n shop
         stuck in 481 s, aborts: false
@@ -99,7 +99,7 @@ fn an_analysis_of_a_switch() {
         Waiting: web waits for an analysis to end.
         waits: AnalysisRunning AnalysisRun/web-84c5f745db-2-post: has not ended yet; since -120 s
           $ kubectl argo rollouts promote web --full -n shop
-          errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 errors in a row, 4 tolerated
+          errors: last Error: connection refused; 0 of 1 measured; 0 failed, 0 tolerated; 1 error in a row, 4 tolerated
         then: the new version becomes the stable one, and the old pods go
         give up: kubectl argo rollouts abort web -n shop"#]].assert_eq(&said.join("\n\n"));
 }
