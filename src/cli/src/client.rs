@@ -1,7 +1,7 @@
 //! From flags and kubeconfig to a client and a namespace (CLI-2).
 
-use anyhow::{Context as _, Result};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use anyhow::{Context as _, Result, anyhow};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use sluice_crds::duration::GoDuration;
 
@@ -42,21 +42,18 @@ async fn config(global: &Global) -> Result<Config> {
         global.kubeconfig.is_some() || global.context.is_some() || global.cluster.is_some();
     let mut config = match &global.kubeconfig {
         Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("reading the kubeconfig {}", path.display()))?;
+            let file = Kubeconfig::read_from(path).map_err(|error| unusable(&error, global))?;
             Config::from_custom_kubeconfig(file, &options)
                 .await
-                .context("kubeconfig")?
+                .map_err(|error| unusable(&error, global))?
         }
         None => match Config::from_kubeconfig(&options).await {
             Ok(config) => config,
             // Inside a pod there is no kubeconfig; whoever named a context meant one.
-            Err(error) if chosen => return Err(error).context("kubeconfig"),
+            Err(error) if chosen => return Err(unusable(&error, global)),
             Err(error) => match &global.server {
                 Some(server) => Config::new(server.parse().context("--server")?),
-                None => Config::incluster()
-                    .map_err(|_| error)
-                    .context("kubeconfig")?,
+                None => Config::incluster().map_err(|_| unusable(&error, global))?,
             },
         },
     };
@@ -108,6 +105,46 @@ async fn config(global: &Global) -> Result<Config> {
         config.read_timeout = (!time.is_zero()).then_some(time);
     }
     Ok(config)
+}
+
+/// What is wrong with a kubeconfig, with which one, and what helps. The causes are in the errors' own
+/// texts already, so they are not told as a chain.
+fn unusable(error: &KubeconfigError, global: &Global) -> anyhow::Error {
+    let place = match &global.kubeconfig {
+        Some(path) => path.display().to_string(),
+        None => std::env::var("KUBECONFIG")
+            .ok()
+            .filter(|files| !files.is_empty())
+            .unwrap_or_else(|| "~/.kube/config".to_owned()),
+    };
+    match error {
+        KubeconfigError::ReadConfig(cause, path) => anyhow!(
+            "kubeconfig {} cannot be read: {cause}; name another with --kubeconfig or KUBECONFIG",
+            path.display()
+        ),
+        KubeconfigError::Parse(cause) => {
+            // Its excerpt of the file would take several lines.
+            let text = cause.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let first = first.strip_prefix("error: ").unwrap_or(first);
+            anyhow!(
+                "kubeconfig {place} is not valid YAML: {first}; correct it, or name another \
+                     with --kubeconfig or KUBECONFIG"
+            )
+        }
+        KubeconfigError::CurrentContextNotSet => anyhow!(
+            "kubeconfig {place} has no current context; choose one with --context, or with \
+             kubectl config use-context"
+        ),
+        KubeconfigError::LoadContext(name) => anyhow!(
+            "kubeconfig {place} has no context {name:?}; choose another with --context, or see \
+             kubectl config get-contexts"
+        ),
+        other => anyhow!(
+            "kubeconfig {place}: {other}; correct it, or name another with \
+                          --kubeconfig or KUBECONFIG"
+        ),
+    }
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>> {

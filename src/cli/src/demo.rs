@@ -5,9 +5,11 @@
 //! | [`story`] | what is applied, what happens, how it should end |
 //! | [`stage`] | cluster, node, Prometheus, controller |
 //! | [`play`] | the story as it happens |
+//! | [`own`] | how this program is called from another terminal |
 //! | [`screen`], [`timeline`] | how a scene looks on a terminal, and in a pipe |
 //! | [`time`] | a clock that can be faster than real time |
 
+mod own;
 mod play;
 mod screen;
 mod stage;
@@ -24,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::play::{End, Tale, Told};
 use self::screen::{Frame, Screen};
-use self::stage::{Stage, own_name};
+use self::stage::Stage;
 use self::story::Script;
 use self::time::Pace;
 use self::timeline::Timeline;
@@ -199,7 +201,7 @@ fn late(stage: &Stage, started: Instant) -> bool {
 
 /// What stays on the screen all the time.
 fn frame(options: &Demo, script: &Script, stage: &Stage) -> Frame {
-    let own = own_name();
+    let own = own::call();
     let name = script.rollout;
     let next = if script.promotes { "promote" } else { "abort" };
     let speed = if (options.speed - 1.0).abs() < f64::EPSILON {
@@ -207,14 +209,20 @@ fn frame(options: &Demo, script: &Script, stage: &Stage) -> Frame {
     } else {
         format!("  [time runs {} times as fast]", options.speed)
     };
+    let mut hints = vec![
+        "Try in another terminal (Ctrl-C here ends the demo):".to_owned(),
+        format!("  export KUBECONFIG={}", stage.kubeconfig().display()),
+    ];
+    hints.extend(own.export.map(|export| format!("  {export}")));
+    let own = own.name;
+    hints.extend([
+        "  kubectl get rollouts --watch".to_owned(),
+        format!("  {own} get rollout {name} --watch"),
+        format!("  {own} explain {name}"),
+        format!("  {own} {next} {name}"),
+    ]);
     Frame {
         title: format!("{}{speed}", script.title),
-        hints: vec![
-            "Try in another terminal (Ctrl-C here ends the demo):".to_owned(),
-            format!("  export KUBECONFIG={}", stage.kubeconfig().display()),
-            "  kubectl get rollouts --watch".to_owned(),
-            format!("  {own} get rollout {name} --watch"),
-            format!("  {own} {next} {name}"),
-        ],
+        hints,
     }
 }

@@ -80,10 +80,12 @@ async fn the_plugin_works_on_the_demo() {
         .unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let mut file = None;
+    let mut hints = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         if line.contains("KUBECONFIG=") {
             file = Some(kubeconfig(&line).to_owned());
         }
+        hints.extend(line.strip_prefix("  ").map(str::to_owned));
         if line.contains("checkout:v2 20 %") {
             break;
         }
@@ -101,8 +103,16 @@ async fn the_plugin_works_on_the_demo() {
             )
         }
     };
-    let aborted = run(&["abort", "checkout"]).await;
-    assert_eq!(aborted.all(), "rollout 'checkout' aborted\n");
+    // As pasted into another terminal, in another folder.
+    let typed = hints
+        .iter()
+        .filter(|hint| hint.starts_with("export ") || hint.ends_with(" abort checkout"));
+    let typed = typed.map(String::as_str).collect::<Vec<_>>().join("\n");
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", &typed]).current_dir("/");
+    shell.env_clear().env("PATH", "/usr/bin:/bin");
+    let aborted = Said::from(shell.output().await.unwrap());
+    assert_eq!(aborted.all(), "rollout 'checkout' aborted\n", "{typed}");
     let status = run(&["status", "checkout"]).await;
     assert_eq!(status.code, 1, "{}", status.all());
     let retried = run(&["retry", "rollout", "checkout"]).await;

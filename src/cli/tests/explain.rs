@@ -8,147 +8,13 @@
 
 mod common;
 
-use std::time::Duration;
-
+use common::stage::{Stage, web};
 use common::{Bench, Said};
 use expect_test::expect;
 use serde_json::{Value, json};
-use sluice_sim::{Kubelet, KubeletOptions};
-use tokio::sync::oneshot;
 
-/// A bench with a node, workload controllers and the controller.
-struct Stage {
-    bench: Bench,
-    stop: Option<oneshot::Sender<()>>,
-    controller: Option<tokio::task::JoinHandle<()>>,
-    _control: sluice_sim::ControlPlane,
-    _kubelet: sluice_sim::kubelet::RunningKubelet,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        let bench = Bench::new().await;
-        let cluster = bench.cluster.clone();
-        let control = cluster.start();
-        let options = KubeletOptions {
-            clock: cluster.clock().clone(),
-            ..KubeletOptions::default()
-        };
-        let kubelet = Kubelet::new(cluster.client_as("kubelet"), options).start();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let client = cluster.client_as("controller");
-        let controller = tokio::spawn(async move {
-            let stopped = async move {
-                let _ = stopped.await;
-            };
-            sluice_controller::run(sluice_controller::Config::default(), client, stopped)
-                .await
-                .unwrap();
-        });
-        Self {
-            bench,
-            stop: Some(stop),
-            controller: Some(controller),
-            _control: control,
-            _kubelet: kubelet,
-        }
-    }
-
-    /// As a leader that renewed its lease just now would leave it.
-    fn lease(&self) {
-        self.bench.apply(&json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": "argo-rollouts-controller-lock", "namespace": "argo-rollouts"},
-            "spec": {
-                "holderIdentity": "controller_1", "leaseDurationSeconds": 15,
-                "renewTime": sluice_sim::clock::micro_stamp(self.bench.cluster.clock().now()),
-            },
-        }));
-    }
-
-    /// Ends the controller; nobody acts from then on.
-    async fn desert(&mut self) {
-        let _ = self.stop.take().unwrap().send(());
-        self.controller.take().unwrap().await.unwrap();
-    }
-
-    /// Waits until the Rollout is as it should be.
-    async fn until(&self, wanted: impl Fn(&Value) -> bool) {
-        let waiting = async {
-            while !wanted(&self.bench.rollout("web")) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(60), waiting)
-            .await
-            .is_err()
-        {
-            panic!("{:#}", self.bench.rollout("web")["status"]);
-        }
-    }
-
-    async fn phase(&self, phase: &str) {
-        self.until(|rollout| {
-            rollout["status"]["phase"] == phase
-                && rollout["status"]["observedGeneration"].as_str()
-                    == Some(&rollout["metadata"]["generation"].to_string())
-        })
-        .await;
-    }
-
-    async fn explain(&self) -> String {
-        self.lease();
-        timeless(&self.bench.run(&["explain", "web"]).await)
-    }
-}
-
-fn web(strategy: Value) -> Value {
-    json!({
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Rollout",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "replicas": 4,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [{"name": "web", "image": "web:v1"}]},
-            },
-            "strategy": strategy,
-        },
-    })
-}
-
-/// Times and random parts of names are not the same each time.
-fn timeless(said: &Said) -> String {
-    let mut lines = Vec::new();
-    for line in said.text().lines() {
-        let mut line = line.to_owned();
-        // `2026-11-28 00:10:00Z (3s ago)`
-        while let Some(at) = line.find("Z (") {
-            let end = line[at..].find(')').map_or(line.len(), |end| at + end + 1);
-            let word = if line[at..end].contains(" ago") {
-                "PAST"
-            } else {
-                "FUTURE"
-            };
-            line.replace_range(at.saturating_sub(19)..end, word);
-        }
-        let words = line.split(' ').map(|word| match word.rsplit_once('-') {
-            Some((rest, tail))
-                if rest.matches('-').count() == 1 && tail.trim_end_matches(':').len() == 5 =>
-            {
-                format!(
-                    "{rest}-RANDOM{}",
-                    if word.ends_with(':') { ":" } else { "" }
-                )
-            }
-            _ => word.to_owned(),
-        });
-        lines.push(words.collect::<Vec<_>>().join(" "));
-    }
-    lines.join("\n") + "\n"
-}
+#[path = "explain/states.rs"]
+mod states;
 
 /// A pause, and the same in JSON: these members stay.
 #[tokio::test(flavor = "multi_thread")]
@@ -360,7 +226,7 @@ async fn pods_and_services_that_are_not_right() {
     expect![[r#"
         exit 0
         web cannot be carried out: spec.strategy.canary.canaryService: Invalid value:
-        "web-canary": service "web-canary" not found
+        "web-canary": service "web-canary" not found.
 
         Waits for   the spec, or an object it names, to be corrected
                     spec.strategy.canary.canaryService: Invalid value: "web-canary":
@@ -370,6 +236,8 @@ async fn pods_and_services_that_are_not_right() {
           next look FUTURE
           remedy    create the object that is named, or correct the name; the rollout
                     then goes on by itself
+
+        Give up     kubectl argo rollouts abort web -n default
 
         Rollout     Canary, Degraded
         Step        1/2, setWeight: 25

@@ -335,6 +335,50 @@ fn without_a_cluster() {
         "{}",
         said.stderr
     );
+    assert_eq!(said.stderr.matches("No such file").count(), 1);
     let said = alone(&["list", "rollouts", "--server", "http://127.0.0.1:9"]);
     assert_eq!(said.code, 1);
+}
+
+/// CLI-2: what is wrong with a kubeconfig is said once, on one line, with the file and what helps.
+#[test]
+fn kubeconfigs_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("broken"), "clusters: [").unwrap();
+    std::fs::write(path("empty"), "apiVersion: v1\nkind: Config\n").unwrap();
+    let dangling = "apiVersion: v1\nkind: Config\ncurrent-context: gone\n";
+    std::fs::write(path("dangling"), dangling).unwrap();
+    let context = "{name: gone, context: {cluster: lost, user: me}}";
+    let lost = format!("{dangling}contexts: [{context}]\n");
+    std::fs::write(path("lost"), lost).unwrap();
+    let said = |file: &str, more: &[&str]| {
+        let file = path(file);
+        let mut arguments = vec!["list", "rollouts"];
+        arguments.extend(more);
+        let by_flag = alone(&[&arguments[..], &["--kubeconfig", &file]].concat());
+        let mut by_variable = plugin();
+        by_variable.env("KUBECONFIG", &file).args(&arguments);
+        let by_variable = Said::from(by_variable.output().unwrap());
+        assert_eq!(by_flag.stderr, by_variable.stderr);
+        assert_eq!((by_flag.code, by_flag.stdout.as_str()), (1, ""));
+        let folder = folder.path().display().to_string();
+        by_flag.stderr.replace(&folder, "FOLDER")
+    };
+    let all = [
+        said("missing", &[]),
+        said("broken", &[]),
+        said("empty", &[]),
+        said("dangling", &[]),
+        said("dangling", &["--context", "other"]),
+        said("lost", &[]),
+    ];
+    expect![[r#"
+        Error: kubeconfig FOLDER/missing cannot be read: No such file or directory (os error 2); name another with --kubeconfig or KUBECONFIG
+        Error: kubeconfig FOLDER/broken is not valid YAML: line 1 column 11: unclosed bracket '['; correct it, or name another with --kubeconfig or KUBECONFIG
+        Error: kubeconfig FOLDER/empty has no current context; choose one with --context, or with kubectl config use-context
+        Error: kubeconfig FOLDER/dangling has no context "gone"; choose another with --context, or see kubectl config get-contexts
+        Error: kubeconfig FOLDER/dangling has no context "other"; choose another with --context, or see kubectl config get-contexts
+        Error: kubeconfig FOLDER/lost: failed to load the cluster of context: lost; correct it, or name another with --kubeconfig or KUBECONFIG
+    "#]].assert_eq(&all.concat());
 }

@@ -46,7 +46,7 @@ pub(crate) fn hold(pass: &mut Pass<'_, '_>, index: usize) -> bool {
         }
         Deadline::None => {
             let message = "is kept until stable has taken all traffic";
-            pass.wait(Why::new(Reason::PodsNotAvailable, object, message));
+            pass.wait(Why::new(Reason::PodsNotGone, object, message));
             return false;
         }
         Deadline::At(at) if now < at => at,

@@ -395,8 +395,11 @@ pub(crate) fn step_passed(pass: &mut Pass<'_, '_>) -> bool {
         if let Some(Step::Analysis(analysis)) = pass.ctx.step_at(Some(index))
             && analysis.templates.is_empty()
         {
-            let message =
-                format!("step {index}: spec.strategy.canary.steps[].analysis has no templates");
+            let message = format!(
+                "step {}/{} is an analysis without templates: it never ends",
+                index.saturating_add(1),
+                pass.ctx.step_count()
+            );
             let me = pass.ctx.me();
             pass.wait(Why::new(Reason::InvalidSpec, me, message));
         }

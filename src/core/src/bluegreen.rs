@@ -225,7 +225,8 @@ fn pause_over(pass: &Pass<'_, '_>) -> bool {
 fn pause_pass(pass: &mut Pass<'_, '_>) {
     if pass.aborted() || pass.halted() {
         if pass.halted() {
-            explain_hold(pass);
+            let why = pause::halt(pass);
+            pass.wait(why);
         }
         return;
     }
@@ -250,7 +251,10 @@ fn pause_pass(pass: &mut Pass<'_, '_>) {
             let why = Why::new(
                 Reason::Paused,
                 pass.ctx.me(),
-                "promotes itself when its time is up",
+                format!(
+                    "the new version is ready, the active service switches after \
+                     autoPromotionSeconds ({seconds} s)"
+                ),
             );
             pass.wait(why.since(since.timestamp()).until(until).command("promote"));
         }
@@ -264,24 +268,14 @@ fn pause_pass(pass: &mut Pass<'_, '_>) {
     }
 }
 
-fn explain_hold(pass: &mut Pass<'_, '_>) {
-    let (reason, message) = if pass.ctx.spec().paused {
-        (Reason::ManuallyPaused, "spec.paused holds the update")
-    } else {
-        (
-            Reason::NeedsPromotion,
-            "an inconclusive analysis holds the update",
-        )
-    };
-    let mut why = Why::new(reason, pass.ctx.me(), message).command("promote");
-    why.since = pause::held_since(pass);
-    pass.wait(why);
-}
-
 fn explain_pods(pass: &mut Pass<'_, '_>) {
     let count = new_count(pass);
     let available = pass.new_set().map_or(0, Set::serving);
-    let message = format!("{available} of {count} pods of the new version available");
+    let message = if pass.promoted() {
+        format!("not all pods are available: {available} of {count}")
+    } else {
+        format!("the new version needs all its pods: {available} of {count} available")
+    };
     let new = pass.view.new;
     pass.wait_for_pods(new, message);
 }

@@ -213,22 +213,7 @@ fn resize(pass: &mut Pass<'_, '_>) -> bool {
     let (new, stable) = (pass.view.new, pass.view.stable());
     if pass.halted() && !pass.aborted() {
         // An abort is carried out even so (INV-10).
-        let what = if pass.ctx.spec().paused {
-            "spec.paused"
-        } else {
-            "an inconclusive analysis"
-        };
-        let mut why = Why::new(
-            if pass.ctx.spec().paused {
-                Reason::ManuallyPaused
-            } else {
-                Reason::NeedsPromotion
-            },
-            pass.ctx.me(),
-            format!("{what} holds the update"),
-        )
-        .command("promote");
-        why.since = pause::held_since(pass);
+        let why = pause::halt(pass);
         pass.wait(why);
         return false;
     }
@@ -382,8 +367,9 @@ fn drain_others(pass: &mut Pass<'_, '_>) -> bool {
             continue;
         };
         if budget <= 0 {
-            let message = "gives up pods once enough newer ones are available".to_owned();
-            pass.wait_for_pods(Some(index), message);
+            let message = "gives up pods once enough newer ones are available";
+            let object = set.reason_object();
+            pass.wait(Why::new(Reason::PodsNotGone, object, message));
             break;
         }
         let spec = set.spec;
@@ -586,7 +572,7 @@ fn step_done(pass: &mut Pass<'_, '_>, step: Step<'_>) -> bool {
                 return false;
             }
             if pass.unproven || !routing::at(pass, weight) {
-                let message = format!("weight {weight} is not in force or not confirmed");
+                let message = format!("setWeight {weight} is done once the router confirms it");
                 let me = pass.ctx.me();
                 pass.wait(Why::new(Reason::TrafficUnconfirmed, me, message));
                 return false;
@@ -630,9 +616,9 @@ fn plugin(pass: &mut Pass<'_, '_>) {
         return;
     }
     let message = format!(
-        "step {}: spec.strategy.canary.steps[].plugin {:?} is not supported yet; skip the step or \
-         remove it",
-        index.unwrap_or(0),
+        "step {}/{} is for the plugin {:?}; plugins of steps are not supported yet",
+        index.unwrap_or(0).saturating_add(1),
+        pass.ctx.step_count(),
         plugin.name
     );
     let me = pass.ctx.me();
@@ -648,6 +634,14 @@ fn explain(pass: &mut Pass<'_, '_>, missing: Shortfall, what: &str) {
                 count_text(pass.new_set())
             ),
         ),
+        Shortfall::Stable
+            if let Some(set) = pass.stable_set().filter(|set| set.current > set.spec) =>
+        {
+            let message = format!("{what} waits until stable has shrunk to {} pods", set.spec);
+            let object = set.reason_object();
+            pass.wait(Why::new(Reason::PodsNotGone, object, message));
+            return;
+        }
         Shortfall::Stable => (
             pass.view.stable(),
             format!("{what} waits for stable: {}", count_text(pass.stable_set())),
@@ -673,10 +667,12 @@ fn explain_end(pass: &mut Pass<'_, '_>) {
     if pass.promoted() && pass.new_available() >= pass.ctx.replicas {
         return;
     }
-    let message = format!(
-        "the update ends once all pods are available: {}",
-        count_text(pass.new_set())
-    );
+    let count = count_text(pass.new_set());
+    let message = if pass.promoted() {
+        format!("not all pods are available: {count}")
+    } else {
+        format!("the update ends once all pods are available: {count}")
+    };
     let new = pass.view.new;
     pass.wait_for_pods(new, message);
 }

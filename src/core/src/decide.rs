@@ -28,7 +28,7 @@ pub(crate) mod context;
 pub(crate) mod pass;
 pub(crate) mod rescue;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod view;
 
 use context::{Context, Strategy};

@@ -6,6 +6,7 @@
 
 mod analysis;
 mod attendance;
+mod details;
 mod next;
 #[cfg(test)]
 mod tests;
@@ -24,10 +25,12 @@ pub use analysis::{Analysis, MetricView};
 pub use attendance::{Attendance, Holder, Presence};
 pub use versions::{Problem, Version};
 pub use waits::Wait;
+use waits::Weight;
 
 use crate::observed::{Observed, Seen};
 use crate::plan::Plan;
 use crate::view::weights;
+use crate::why::Reason;
 use crate::{conditions, phase};
 
 /// What was read besides the observation that the plan was made on.
@@ -176,9 +179,7 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
     let due = behind || !plan.is_quiet(rollout.status.as_ref());
     let controller = attendance::of(&scene.holders, rollout, scene.now);
     let state = state(scene, &waits, due, &controller);
-    let update = !status.stable_rs.is_empty()
-        && !status.current_pod_hash.is_empty()
-        && status.current_pod_hash != status.stable_rs;
+    let update = updates(status);
     let mut explanation = Explanation {
         name: rollout.metadata.name.clone().unwrap_or_default(),
         namespace: rollout.metadata.namespace.clone().unwrap_or_default(),
@@ -189,11 +190,11 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
         strategy: strategy(seen),
         revision: annotation(seen, keys::REVISION),
         then: (next.is_empty() && state == State::Waiting)
-            .then(|| next::then(rollout, status, update))
+            .then(|| next::then(seen, status, waits.first()))
             .flatten(),
         waits,
         next,
-        give_up: (update && !status.abort && !matches!(state, State::Resting | State::Invalid))
+        give_up: (can_abort(scene) && !matches!(state, State::Resting | State::Deleting))
             .then(|| waits::line("abort", "", rollout)),
         step: update.then(|| current_step(seen, status)).flatten(),
         weights: rollout
@@ -211,7 +212,7 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
         analyses,
         progress_deadline: plan
             .stuck_at
-            .filter(|at| *at > scene.now)
+            .filter(|at| *at > scene.now && state != State::Resting)
             .map(|at| Deadline {
                 at: whole_seconds(at),
                 seconds: rollout.spec.progress_deadline_seconds(),
@@ -222,6 +223,19 @@ pub fn explain(scene: &Scene<'_>) -> Explanation {
     };
     explanation.summary = summary(&explanation, scene.now);
     explanation
+}
+
+/// Whether there is a version that is not stable yet.
+fn updates(status: &RolloutStatus) -> bool {
+    !status.stable_rs.is_empty()
+        && !status.current_pod_hash.is_empty()
+        && status.current_pod_hash != status.stable_rs
+}
+
+/// Whether `abort` would do something.
+fn can_abort(scene: &Scene<'_>) -> bool {
+    let status = scene.seen.rollout.status.as_ref();
+    status.is_some_and(|status| updates(status) && !status.abort)
 }
 
 fn annotation(seen: &Observed, key: &str) -> String {
@@ -262,17 +276,22 @@ fn state(scene: &Scene<'_>, waits: &[Wait], due: bool, controller: &Attendance) 
     }
     let next = scene.plan.status.as_deref().or(rollout.status.as_ref());
     let phase = next.map(|next| next.phase.clone()).unwrap_or_default();
-    if waits.iter().any(|wait| wait.stops_everything) {
+    let any = |weight| waits.iter().any(|wait| wait.weight == weight);
+    if any(Weight::StopsEverything) {
         return State::Invalid;
     }
-    if due && (scene.plan.acts(rollout.status.as_ref()) || waits.is_empty()) {
+    let acts = scene.plan.acts(rollout.status.as_ref()) && !any(Weight::Fails);
+    if due && (acts || waits.is_empty()) {
         return State::Moving;
     }
     match phase {
-        RolloutPhase::Healthy => State::Resting,
+        RolloutPhase::Healthy if waits.iter().all(|wait| wait.weight == Weight::Passes) => {
+            State::Resting
+        }
         RolloutPhase::Degraded if next.is_some_and(|next| next.abort) => State::Aborted,
         RolloutPhase::Degraded => State::Stuck,
         RolloutPhase::Unset
+        | RolloutPhase::Healthy
         | RolloutPhase::Progressing
         | RolloutPhase::Paused
         | RolloutPhase::Other(_) => State::Waiting,
@@ -288,38 +307,55 @@ fn summary(told: &Explanation, now: Timestamp) -> String {
         State::Unattended => format!("Nobody acts on {name}: {}.", told.controller.message),
         State::Invalid => {
             let message = first.map_or("", |wait| wait.message.as_str());
-            format!("{name} cannot be carried out: {message}")
+            format!("{name} cannot be carried out: {}.", bare(message))
         }
         State::Moving => match told.next.first() {
             Some(next) => format!("{name} is moving; next: {next}."),
-            None => format!("{name} is moving: {}.", told.message),
+            None if told.message.is_empty() => format!("{name} is moving."),
+            None => format!("{name} is moving: {}.", bare(&told.message)),
         },
         State::Resting => {
-            let kept = first
-                .and_then(|wait| wait.until.map(|until| (wait, until)))
-                .map(|(wait, until)| {
-                    let left = until.duration_since(now).as_secs();
-                    format!(
-                        " Old pods ({}) stay for another {}.",
-                        wait.object,
-                        crate::view::age::short(left)
-                    )
-                });
-            format!("{name} is healthy and at rest.{}", kept.unwrap_or_default())
+            let passing = first.and_then(|wait| {
+                let left = wait.until?.duration_since(now).as_secs();
+                let left = crate::view::age::short(left);
+                Some(if wait.reason == Reason::Restarting.as_str() {
+                    format!(" Its pods are restarted in {left}.")
+                } else {
+                    format!(" Old pods ({}) stay for another {left}.", wait.object)
+                })
+            });
+            format!(
+                "{name} is healthy and at rest.{}",
+                passing.unwrap_or_default()
+            )
         }
         State::Aborted => {
-            // The phase's message is `RolloutAborted: Rollout aborted update to revision N[: cause]`.
-            match told.message.splitn(3, ": ").nth(2) {
-                Some(cause) => format!("The update of {name} was aborted: {cause}."),
-                None => format!("The update of {name} was aborted by a person."),
+            // `RolloutAborted: Rollout aborted update to revision N[: cause]`; a spec that was
+            // refused meanwhile has the word first.
+            let aborted = told.message.strip_prefix(conditions::reason::ABORTED);
+            match aborted.map(|rest| rest.splitn(3, ": ").nth(2)) {
+                Some(Some(cause)) => format!("The update of {name} was aborted: {}.", bare(cause)),
+                Some(None) => format!("The update of {name} was aborted by a person."),
+                None => format!("The update of {name} was aborted."),
             }
         }
-        State::Stuck => format!("{name} is stuck: {}", told.message),
+        State::Stuck => match first {
+            Some(wait) => format!(
+                "{name} is stuck: it has waited too long for {}.",
+                wait.headline
+            ),
+            None => format!("{name} is stuck: {}.", bare(&told.message)),
+        },
         State::Waiting => match first {
             Some(wait) => format!("{name} waits for {}.", wait.headline),
-            None => format!("{name} waits: {}.", told.message),
+            None => format!("{name} waits: {}.", bare(&told.message)),
         },
     }
+}
+
+/// A sentence without its full stop.
+fn bare(text: &str) -> &str {
+    text.strip_suffix('.').unwrap_or(text)
 }
 
 /// Without the millisecond by which rules hold strictly after their time.

@@ -1,7 +1,8 @@
 //! Pauses: asking for them, ending them, and what is left of them at the end of a pass (CTL-136).
 
 use sluice_crds::Time;
-use sluice_crds::rollout::{PauseCondition, PauseReason, RolloutStatus};
+use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::rollout::{PauseCondition, PauseReason, RolloutAnalysisRunStatus, RolloutStatus};
 
 use crate::conditions;
 use crate::decide::pass::{Pass, later};
@@ -147,15 +148,37 @@ pub(crate) fn since(read: &RolloutStatus, reason: &PauseReason) -> Option<Time> 
         .map(|pause| pause.start_time)
 }
 
-/// Since when `spec.paused`, or an inconclusive analysis, holds the update.
-pub(crate) fn held_since(pass: &Pass<'_, '_>) -> Option<jiff::Timestamp> {
-    let read = pass.read();
-    if pass.ctx.spec().paused {
+/// What halts the Rollout ([`Pass::halted`]): `spec.paused`, else an inconclusive analysis.
+pub(crate) fn halt(pass: &Pass<'_, '_>) -> Why {
+    let (read, me) = (pass.read(), pass.ctx.me());
+    let (mut why, since) = if pass.ctx.spec().paused {
         let paused = conditions::get(&read.conditions, conditions::kind::PAUSED)
-            .filter(|condition| condition.status == conditions::status::TRUE)?;
-        return Some(paused.last_transition_time.timestamp());
-    }
-    since(read, &PauseReason::InconclusiveAnalysisRun).map(|at| at.timestamp())
+            .filter(|condition| condition.status == conditions::status::TRUE);
+        let message = "spec.paused is set: nothing goes on before it is lifted";
+        let since = paused.map(|condition| condition.last_transition_time);
+        (Why::new(Reason::ManuallyPaused, me, message), since)
+    } else {
+        let run = inconclusive(read).map(|run| format!("AnalysisRun/{}", run.name));
+        let message = "was inconclusive, a person has to decide";
+        let since = since(read, &PauseReason::InconclusiveAnalysisRun);
+        let object = run.unwrap_or(me);
+        (Why::new(Reason::NeedsPromotion, object, message), since)
+    };
+    why.since = since.map(|at| at.timestamp());
+    why.command("promote")
+}
+
+/// The inconclusive run on record.
+fn inconclusive(read: &RolloutStatus) -> Option<&RolloutAnalysisRunStatus> {
+    let (canary, blue_green) = (&read.canary, &read.blue_green);
+    let all = [
+        &canary.current_step_analysis_run_status,
+        &canary.current_background_analysis_run_status,
+        &blue_green.pre_promotion_analysis_run_status,
+        &blue_green.post_promotion_analysis_run_status,
+    ];
+    let mut all = all.into_iter().flatten();
+    all.find(|run| run.status == AnalysisPhase::Inconclusive)
 }
 
 /// The first moment after `at`.

@@ -93,6 +93,7 @@ pub(crate) fn reconcile(pass: &mut Pass<'_, '_>) {
         shut(pass, desired);
         return;
     }
+    explain_way_back(pass, &desired);
     let want = want(pass, routing, &desired);
     record(pass, routing, &want);
 }
@@ -328,11 +329,33 @@ fn canary_behind(pass: &Pass<'_, '_>) -> i32 {
     found.map_or_else(|| pass.new_available(), |set| set.available)
 }
 
+/// Traffic that is on its way back follows the pods of stable.
+fn explain_way_back(pass: &mut Pass<'_, '_>, desired: &Desired) {
+    let lacks = |set: &Set| set.available < pass.ctx.replicas;
+    if desired.going_back && desired.weight > 0 && pass.stable_set().is_some_and(lacks) {
+        let stays = part(desired.weight, pass.ctx.whole());
+        let message =
+            format!("needs more available pods to take back the last {stays} of the traffic");
+        let stable = pass.view.stable();
+        pass.wait_for_pods(stable, message);
+    }
+}
+
+/// `20 %`, or what that is where the whole is not 100.
+fn part(weight: i32, whole: i32) -> String {
+    if whole == 100 {
+        format!("{weight} %")
+    } else {
+        format!("{weight} of {whole} parts")
+    }
+}
+
 /// Stable lacks pods: hashes and weights stay, but managed routes of an update that is over go.
 fn shut(pass: &mut Pass<'_, '_>, desired: Desired) {
     let stable = pass.view.stable();
     if stable.is_some() {
-        let share = pass.ctx.whole() - desired.weight;
+        let whole = pass.ctx.whole();
+        let share = part(whole - desired.weight, whole);
         let message = format!("stable lacks available pods to take {share} of the traffic");
         pass.wait_for_pods(stable, message);
         if pass
@@ -405,7 +428,8 @@ fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
         desired.weight = now;
         pass.unproven = true;
         let new = pass.view.new;
-        pass.wait_for_pods(new, "its last size has not been seen yet".to_owned());
+        let message = "gets more requests once its last change of size is known to be carried out";
+        pass.wait_for_pods(new, message.to_owned());
         return;
     }
     let name = services::pair(canary, &pass.read().canary.stable_ping_pong).canary;

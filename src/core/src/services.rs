@@ -20,9 +20,9 @@ pub(crate) fn point(pass: &mut Pass<'_, '_>, service: &str, hash: &str) {
     }
     let rollout = pass.ctx.name();
     if let Some(Seen::Unread(why)) = pass.ctx.seen.services.get(service) {
-        let message = format!("the Service cannot be read: {why}");
+        let message = format!("cannot be read: {why}");
         pass.wait(Why::new(
-            Reason::WriteUnconfirmed,
+            Reason::Unreadable,
             format!("Service/{service}"),
             message,
         ));
@@ -290,7 +290,7 @@ fn wait_for_drain(pass: &mut Pass<'_, '_>, service: &str) {
     pass.wait(Why::new(
         Reason::TrafficUnconfirmed,
         format!("Service/{service}"),
-        "goes on to the new version once its traffic is certainly gone",
+        "goes on to the new version once no requests reach the one before through it",
     ));
 }
 

@@ -47,12 +47,14 @@ pub struct Want {
 }
 
 impl Want {
-    /// Whether it asks for nothing but what is on record: same weights to the same hashes, no route
-    /// to add. Removing managed routes at rest is such a repetition too.
+    /// Whether it asks for nothing but what is on record: same weights to the same hashes (or to
+    /// those that are there, where it leaves them), no route to add. Removing managed routes at rest
+    /// is such a repetition too.
     #[must_use]
     pub fn repeats(&self, on_record: &TrafficWeights) -> bool {
         let same = |destination: &WeightDestination, weight: i32, hash: &str| {
-            destination.weight == weight && destination.pod_template_hash == hash
+            destination.weight == weight
+                && (self.keep_hashes || destination.pod_template_hash == hash)
         };
         let extra: i32 = self
             .additional

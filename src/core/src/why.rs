@@ -7,7 +7,7 @@ use jiff::Timestamp;
 pub enum Reason {
     /// Pods of a ReplicaSet have to become available.
     PodsNotAvailable,
-    /// Pods of a ReplicaSet have to go away.
+    /// Pods of a ReplicaSet have to go away, or to stay until others can do without them.
     PodsNotGone,
     /// A person has to promote (or resume).
     NeedsPromotion,
@@ -31,6 +31,8 @@ pub enum Reason {
     InvalidSpec,
     /// An own write has to show up, or a failed one is tried again.
     WriteUnconfirmed,
+    /// An object that is there cannot be read.
+    Unreadable,
     /// Pods are being restarted.
     Restarting,
     /// A feature named by the spec is not supported yet.
@@ -74,6 +76,7 @@ impl Reason {
             Self::Aborted => "Aborted",
             Self::InvalidSpec => "InvalidSpec",
             Self::WriteUnconfirmed => "WriteUnconfirmed",
+            Self::Unreadable => "Unreadable",
             Self::Restarting => "Restarting",
             Self::NotSupported => "NotSupported",
         }

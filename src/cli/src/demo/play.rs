@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::stage::{Stage, own_name};
+use super::own;
+use super::stage::Stage;
 use super::story::Script;
 use crate::verbs::set_image;
 use crate::world::scene::Act;
@@ -49,7 +50,7 @@ impl Tale {
     }
 
     fn typed(&self, verb: impl fmt::Display) {
-        let command = format!("{} {verb}", own_name());
+        let command = format!("{} {verb}", own::call().name);
         self.0.borrow_mut().push(Told::Typed(command));
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -159,23 +159,4 @@ fn prometheus(cluster: &Cluster, script: &Script) -> Result<Metrics> {
     let metrics = Metrics::new(cluster.clock().clone(), std::sync::Arc::new(variables));
     metrics.set("error_rate", script.error_rate)?;
     Ok(metrics)
-}
-
-/// How this program was called, as one types it in the present folder.
-pub(super) fn own_name() -> String {
-    let Ok(path) = std::env::current_exe() else {
-        return "kubectl-argo-rollouts".to_owned();
-    };
-    let in_path = std::env::var_os("PATH").is_some_and(|all| {
-        std::env::split_paths(&all).any(|folder| path.parent() == Some(&folder))
-    });
-    if in_path {
-        return "kubectl argo rollouts".to_owned();
-    }
-    let here = std::env::current_dir().unwrap_or_default();
-    relative(&path, &here).display().to_string()
-}
-
-fn relative<'a>(path: &'a Path, here: &Path) -> &'a Path {
-    path.strip_prefix(here).unwrap_or(path)
 }

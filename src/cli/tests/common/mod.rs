@@ -1,6 +1,8 @@
 //! The built plugin, and a simulated cluster that it talks to through a socket.
 #![allow(dead_code, reason = "each test crate uses a part")]
 
+pub(crate) mod stage;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -319,7 +319,8 @@ impl<'p, 'a> Pass<'p, 'a> {
         if kept > to {
             let message =
                 format!("keeps {kept} pods until other versions have enough available ones");
-            self.wait_for_pods(Some(index), message);
+            let object = set.reason_object();
+            self.wait(Why::new(Reason::PodsNotGone, object, message));
         }
         kept
     }

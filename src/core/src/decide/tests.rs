@@ -29,7 +29,7 @@ mod switches;
 mod takeover;
 
 /// A Rollout behind Istio, split by Services.
-fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
+pub(crate) fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
     rollout
         .routed(json!({ "istio": { "virtualService": { "name": "web", "routes": ["primary"] } } }))
         .strategy(|canary| {
@@ -39,7 +39,7 @@ fn istio(rollout: RolloutBuilder) -> RolloutBuilder {
 }
 
 /// A cluster with what Rollouts of [`istio`] and of the analysis tests refer to.
-fn cluster(rollout: RolloutBuilder) -> World {
+pub(crate) fn cluster(rollout: RolloutBuilder) -> World {
     let mut world = World::new(rollout);
     let hosts = ["web-canary", "web-stable", "ping", "pong"];
     let route = hosts.map(|host| json!({ "destination": { "host": host } }));
@@ -63,7 +63,7 @@ fn cluster(rollout: RolloutBuilder) -> World {
 }
 
 /// A cluster with a canary that is split by the subsets of a DestinationRule alone.
-fn by_subsets(rollout: RolloutBuilder) -> World {
+pub(crate) fn by_subsets(rollout: RolloutBuilder) -> World {
     let rule = json!({ "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable" });
     let routing = json!({ "istio": {
         "virtualService": { "name": "web", "routes": ["primary"] }, "destinationRule": rule } });
@@ -77,7 +77,7 @@ fn by_subsets(rollout: RolloutBuilder) -> World {
 }
 
 /// The cluster once the first revision is at rest.
-fn deployed(rollout: RolloutBuilder) -> World {
+pub(crate) fn deployed(rollout: RolloutBuilder) -> World {
     let mut world = cluster(rollout);
     world.settle();
     world.told();

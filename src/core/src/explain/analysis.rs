@@ -209,8 +209,9 @@ impl MetricView {
             ));
         }
         if self.errors > 0 {
+            let s = if self.errors == 1 { "" } else { "s" };
             parts.push(format!(
-                "{} errors in a row, {} tolerated",
+                "{} error{s} in a row, {} tolerated",
                 self.errors, self.error_limit
             ));
         }

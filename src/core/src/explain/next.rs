@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use sluice_crds::rollout::RolloutStatus;
+use sluice_crds::rollout::{BlueGreenStrategy, RolloutStatus};
 use sluice_crds::{ReplicaSet, Rollout, keys};
 
+use super::waits::Wait;
 use crate::observed::Observed;
 use crate::plan::{Action, Plan};
 use crate::traffic::Want;
+use crate::why::Reason;
 
 /// What the plan does, a clause each; nothing for what only confirms.
 pub(super) fn of(seen: &Observed, plan: &Plan, sets: &[Arc<ReplicaSet>]) -> Vec<String> {
@@ -157,21 +159,24 @@ fn numbered(rollout: &Rollout, index: usize) -> Option<String> {
     ))
 }
 
-/// What follows once the wait of an update is over.
-pub(super) fn then(rollout: &Rollout, status: &RolloutStatus, update: bool) -> Option<String> {
-    if !update || status.abort {
+/// What follows once the first wait of an update is over.
+pub(super) fn then(
+    seen: &Observed,
+    status: &RolloutStatus,
+    first: Option<&Wait>,
+) -> Option<String> {
+    if !super::updates(status) || status.abort {
         return None;
     }
+    let rollout = &*seen.rollout;
+    if first.is_some_and(|wait| wait.reason == Reason::ManuallyPaused.as_str()) {
+        return Some("the update goes on where it was".to_owned());
+    }
+    if let Some(again) = first.and_then(|wait| repeated(status, wait)) {
+        return Some(again);
+    }
     if let Some(blue_green) = &rollout.spec.strategy.blue_green {
-        let switched = status.blue_green.active_selector == status.current_pod_hash;
-        return Some(if switched {
-            "the new version becomes the stable one, and the old pods go".to_owned()
-        } else {
-            format!(
-                "Service {} switches to the new version",
-                blue_green.active_service
-            )
-        });
+        return Some(after(blue_green, status, first));
     }
     let index = usize::try_from(status.current_step_index.unwrap_or(0)).ok()?;
     let following = numbered(rollout, index.saturating_add(1));
@@ -180,4 +185,49 @@ pub(super) fn then(rollout: &Rollout, status: &RolloutStatus, update: bool) -> O
             "the new version gets everything and becomes the stable one".to_owned()
         }),
     )
+}
+
+/// Of what was inconclusive a canary's step alone can be left behind; all else is measured anew.
+fn repeated(status: &RolloutStatus, wait: &Wait) -> Option<String> {
+    if wait.reason != Reason::NeedsPromotion.as_str() {
+        return None;
+    }
+    let step = status.canary.current_step_analysis_run_status.as_ref();
+    match wait.object.split_once('/') {
+        Some(("AnalysisRun", name)) if step.is_none_or(|step| step.name != name) => {
+            Some("the analysis is made again".to_owned())
+        }
+        Some(("Experiment", _)) => Some("the experiment is made again".to_owned()),
+        Some(_) | None => None,
+    }
+}
+
+/// What follows in a blue-green update.
+fn after(spec: &BlueGreenStrategy, status: &RolloutStatus, first: Option<&Wait>) -> String {
+    if status.blue_green.active_selector == status.current_pod_hash {
+        let analysis = &spec.post_promotion_analysis;
+        let measured = &status.blue_green.post_promotion_analysis_run_status;
+        if analysis.is_some() && measured.is_none() {
+            return "the analysis after the switch is made".to_owned();
+        }
+        return "the new version becomes the stable one, and the old pods go".to_owned();
+    }
+    let is = |reason: Reason| first.is_some_and(|wait| wait.reason == reason.as_str());
+    let decided = is(Reason::NeedsPromotion) || is(Reason::Paused) || status.promote_full;
+    let measured = is(Reason::AnalysisRunning);
+    if !decided && !measured && spec.pre_promotion_analysis.is_some() {
+        "the analysis before the switch is made".to_owned()
+    } else if !decided && spec.auto_promotion_enabled == Some(false) {
+        "a person decides about the switch".to_owned()
+    } else if !decided && spec.auto_promotion_seconds > 0 {
+        format!(
+            "a pause of {} s before the switch",
+            spec.auto_promotion_seconds
+        )
+    } else {
+        format!(
+            "Service {} switches to the new version",
+            spec.active_service
+        )
+    }
 }

@@ -5,66 +5,27 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use sluice_crds::analysis::AnalysisPhase;
 
-use super::{Holder, Scene, explain};
-use crate::decide::decide;
+use super::Holder;
 use crate::observed::{FailedWrite, Failure, Observed, Seen};
 use crate::testing::world::World;
 use crate::testing::{analysis, pause, pause_for, rollout, weight};
 
-/// A controller that renewed its lease a second ago.
-fn leader(world: &World) -> Seen<Vec<Holder>> {
-    let renewed = world.now.checked_sub(jiff::SignedDuration::from_secs(1));
-    Seen::Found(vec![Holder {
-        namespace: "argo-rollouts".to_owned(),
-        identity: "controller_1".to_owned(),
-        renewed: renewed.ok(),
-        seconds: 15,
-    }])
-}
+mod people;
+mod pods;
+mod refused;
+mod runs;
+mod stage;
+mod traffic;
+
+use stage::{leader, updating};
 
 /// The sentences of an explanation, a line each.
 fn text(seen: &Observed, pods: &[Arc<Pod>], holders: Seen<Vec<Holder>>, world: &World) -> String {
-    let plan = decide(seen, world.now);
-    let told = explain(&Scene {
-        seen,
-        plan: &plan,
-        pods,
-        holders,
-        unread: &[],
-        now: world.now,
-    });
-    let mut lines = vec![format!("{:?}: {}", told.state, told.summary)];
-    for wait in &told.waits {
-        let mut line = format!("waits: {} {}: {}", wait.reason, wait.object, wait.message);
-        for (word, at) in [("since", wait.since), ("until", wait.until)] {
-            if let Some(at) = at {
-                let seconds = at.duration_since(world.now).as_secs();
-                line += &format!("; {word} {seconds:+} s");
-            }
-        }
-        lines.push(line);
-        lines.extend(wait.command.iter().map(|command| format!("  $ {command}")));
-        lines.extend(wait.remedy.iter().map(|remedy| format!("  ! {remedy}")));
-        lines.extend(wait.details.iter().map(|line| format!("  {line}")));
-    }
-    lines.extend(told.next.iter().map(|next| format!("next: {next}")));
-    lines.extend(told.then.iter().map(|then| format!("then: {then}")));
-    lines.extend(told.give_up.iter().map(|line| format!("give up: {line}")));
-    if let Some(deadline) = &told.progress_deadline {
-        let seconds = deadline.at.duration_since(world.now).as_secs();
-        lines.push(format!("stuck in {seconds} s, aborts: {}", deadline.aborts));
-    }
-    lines.join("\n")
+    stage::text(&stage::told(seen, pods, holders, world), world)
 }
 
 fn check(world: &World, wanted: Expect) {
-    wanted.assert_eq(&text(&world.observe(), &[], leader(world), world));
-}
-
-fn updating(world: &mut World) {
-    world.settle();
-    world.set_image("web:v2");
-    world.settle();
+    wanted.assert_eq(&stage::said(world));
 }
 
 /// INV-15
@@ -108,11 +69,12 @@ fn pauses() {
     check(
         &world,
         expect![[r#"
-        Waiting: web waits for a person to lift spec.paused.
-        waits: ManuallyPaused Rollout/web: spec.paused holds the update; since -20 s
-          $ kubectl argo rollouts promote web -n shop
-        then: the new version gets everything and becomes the stable one
-        give up: kubectl argo rollouts abort web -n shop"#]],
+            Waiting: web waits for a person to lift spec.paused.
+            waits: ManuallyPaused Rollout/web: spec.paused is set: nothing goes on before it is lifted; since -20 s
+              $ kubectl patch rollout web -n shop --type merge -p '{"spec":{"paused":false}}'
+              ! where the manifest is kept, set spec.paused to false there, too; promote lifts it as well, but also ends the current step
+            then: the update goes on where it was
+            give up: kubectl argo rollouts abort web -n shop"#]],
     );
 }
 
@@ -155,9 +117,10 @@ fn pods_say_what_they_lack() {
     check(
         &world,
         expect![[r#"
-        Stuck: web is stuck: ProgressDeadlineExceeded: ReplicaSet "web-84c5f745db" has timed out progressing.
-        waits: PodsNotAvailable ReplicaSet/web-84c5f745db: setWeight 50 waits for the canary: 0 of 1 pods available; since +0 s
-        give up: kubectl argo rollouts abort web -n shop"#]],
+            Stuck: web is stuck: it has waited too long for pods to become available.
+            waits: PodsNotAvailable ReplicaSet/web-84c5f745db: setWeight 50 waits for the canary: 0 of 1 pods available; since -600 s
+              ! see what keeps the pods from being available (kubectl describe, kubectl logs), and correct it, or abort
+            give up: kubectl argo rollouts abort web -n shop"#]],
     );
 }
 
@@ -235,8 +198,8 @@ fn invalid_specs() {
     seen.references.services.insert("gone".to_owned(), None);
     let told = text(&seen, &[], leader(&world), &world);
     expect![[r#"
-        Invalid: web cannot be carried out: spec.strategy.blueGreen.activeService: Invalid value: "gone": service "gone" not found
-        waits: InvalidSpec Rollout/web: spec.strategy.blueGreen.activeService: Invalid value: "gone": service "gone" not found; since +0 s
+        Invalid: web cannot be carried out: spec.strategy.blueGreen.activeService: Invalid value: "gone": service "gone" not found.
+        waits: InvalidSpec Rollout/web: spec.strategy.blueGreen.activeService: Invalid value: "gone": service "gone" not found; since +0 s; looked at again +20 s
           ! create the object that is named, or correct the name; the rollout then goes on by itself"#]].assert_eq(&told);
 }
 
@@ -320,7 +283,6 @@ fn unattended() {
     let told = text(&seen, &[], Seen::Absent, &world);
     expect![[r#"
         Unattended: Nobody acts on web: no lease of a controller was found, so none runs (or one that runs with --leader-elect=false).
-        waits: PodsNotAvailable ReplicaSet/web-84c5f745db: setWeight 50 waits for the canary: 0 of 1 pods available; since +0 s
         next: create ReplicaSet web-84c5f745db with 1 pod
         next: note the new revision on the Rollout
         stuck in 601 s, aborts: false"#]].assert_eq(&told);
@@ -329,15 +291,14 @@ fn unattended() {
     let told = text(&seen, &[], old, &world);
     expect![[r#"
         Unattended: Nobody acts on web: the controller's lease in namespace argo-rollouts has expired, last renewed 60m ago.
-        waits: PodsNotAvailable ReplicaSet/web-84c5f745db: setWeight 50 waits for the canary: 0 of 1 pods available; since -3600 s
         next: create ReplicaSet web-84c5f745db with 1 pod
         next: note the new revision on the Rollout
         stuck in 601 s, aborts: false"#]].assert_eq(&told);
     let told = text(&seen, &[], Seen::Unread("forbidden".to_owned()), &world);
     expect![[r#"
         Moving: web is moving; next: create ReplicaSet web-84c5f745db with 1 pod.
-        waits: PodsNotAvailable ReplicaSet/web-84c5f745db: setWeight 50 waits for the canary: 0 of 1 pods available; since -3600 s
         next: create ReplicaSet web-84c5f745db with 1 pod
         next: note the new revision on the Rollout
-        stuck in 601 s, aborts: false"#]].assert_eq(&told);
+        stuck in 601 s, aborts: false"#]]
+    .assert_eq(&told);
 }

@@ -25,7 +25,7 @@ pub struct Version {
     pub replica_set: String,
     /// Its pod-template hash.
     pub hash: String,
-    /// `canary`, `stable`, `active`, `preview`, `ping`, `pong`.
+    /// `canary`, `stable`, `active`, `preview`, `ping`, `pong`; `new`: the spec's, which has no role yet.
     pub roles: Vec<&'static str>,
     /// Images of its containers.
     pub images: Vec<String>,
@@ -113,6 +113,12 @@ fn version(scene: &Scene<'_>, set: &ReplicaSet) -> Version {
     let status = set.status.as_ref();
     let count = |get: fn(&sluice_crds::replica_set::ReplicaSetStatus) -> i32| status.map_or(0, get);
     let roles = view::roles::of(&scene.seen.rollout, set);
+    let mut roles: Vec<&str> = roles.into_iter().map(view::Role::word).collect();
+    let current = scene.seen.rollout.status.as_ref();
+    let current = current.map_or("", |status| status.current_pod_hash.as_str());
+    if roles.is_empty() && !current.is_empty() && set.pod_hash() == Some(current) {
+        roles.push("new");
+    }
     let template = set.spec.template.value();
     let containers = template
         .pointer("/spec/containers")
@@ -131,7 +137,7 @@ fn version(scene: &Scene<'_>, set: &ReplicaSet) -> Version {
             .unwrap_or(0),
         replica_set: set.metadata.name.clone().unwrap_or_default(),
         hash: set.pod_hash().unwrap_or_default().to_owned(),
-        roles: roles.into_iter().map(view::Role::word).collect(),
+        roles,
         images: images.map(str::to_owned).collect(),
         wanted: set.spec.replicas.unwrap_or(1),
         pods: count(|status| status.replicas),

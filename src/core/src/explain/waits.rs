@@ -1,17 +1,17 @@
 //! The reasons of a plan, with what a person would look up next.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::Serialize;
-use sluice_crds::analysis::AnalysisPhase;
-use sluice_crds::duration::GoDuration;
-use sluice_crds::{AnalysisRun, Experiment, Rollout, keys};
+use sluice_crds::Rollout;
+use sluice_crds::rollout::RolloutCondition;
 
-use super::analysis::{self, Analysis};
+use super::analysis::Analysis;
 use super::versions::Version;
-use super::{Scene, whole_seconds};
-use crate::conditions::{self, kind};
+use super::{Scene, details, whole_seconds};
+use crate::commands::{self, Promotion};
+use crate::conditions::{self, kind, reason, status};
+use crate::observed::FailedWrite;
+use crate::plan::Action;
 use crate::why::{Reason, Why};
 
 /// One thing that is waited for.
@@ -44,29 +44,45 @@ pub struct Wait {
     /// What the object says about itself, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-    /// Nothing at all is done before this is corrected.
+    /// How much it weighs.
     #[serde(skip)]
-    pub(super) stops_everything: bool,
+    pub(super) weight: Weight,
 }
 
-/// How a person has to act; the smaller the more urgent.
-fn rank(reason: Reason) -> u8 {
+/// How much a wait weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Nothing at all is done before this is corrected.
+    StopsEverything,
+    /// What is to be done next has failed.
+    Fails,
+    /// Something has to happen first.
+    Holds,
+    /// A Rollout at rest may have it: it passes, and nothing depends on it.
+    Passes,
+}
+
+/// Which is told first; the smaller the more urgent. `refused`: the spec as a whole.
+fn rank(reason: Reason, refused: bool) -> u8 {
     match reason {
-        Reason::InvalidSpec => 0,
+        Reason::InvalidSpec if refused => 0,
         Reason::Aborted => 1,
-        Reason::WriteUnconfirmed | Reason::NotSupported => 2,
+        Reason::WriteUnconfirmed | Reason::Unreadable | Reason::NotSupported => 2,
         Reason::ManuallyPaused | Reason::NeedsPromotion => 3,
         Reason::AnalysisRunning | Reason::ExperimentRunning | Reason::Paused => 4,
-        Reason::PodsNotAvailable | Reason::SwitchWaitsForPods => 5,
-        Reason::TrafficUnconfirmed | Reason::PodsNotGone | Reason::Restarting => 6,
-        Reason::ScaleDownDelay => 7,
+        // A background analysis that cannot be started does not hold the steps.
+        Reason::InvalidSpec => 5,
+        Reason::PodsNotAvailable => 6,
+        Reason::SwitchWaitsForPods => 7,
+        Reason::TrafficUnconfirmed | Reason::PodsNotGone | Reason::Restarting => 8,
+        Reason::ScaleDownDelay => 9,
     }
 }
 
 fn headline(reason: Reason) -> &'static str {
     match reason {
         Reason::PodsNotAvailable => "pods to become available",
-        Reason::PodsNotGone => "old pods to go away",
+        Reason::PodsNotGone => "pods that are not needed any more to go",
         Reason::NeedsPromotion => "a person to decide",
         Reason::Paused => "a timed pause to end",
         Reason::ManuallyPaused => "a person to lift spec.paused",
@@ -78,69 +94,211 @@ fn headline(reason: Reason) -> &'static str {
         Reason::Aborted => "a person to retry, or to change the spec",
         Reason::InvalidSpec => "the spec, or an object it names, to be corrected",
         Reason::WriteUnconfirmed => "a write to succeed",
+        Reason::Unreadable => "an object that cannot be read",
         Reason::Restarting => "pods to be restarted",
         Reason::NotSupported => "a step that is not supported to be skipped or removed",
     }
 }
 
 pub(super) fn of(scene: &Scene<'_>, versions: &[Version], analyses: &[Analysis]) -> Vec<Wait> {
-    let mut whys: Vec<&Why> = scene.plan.why.iter().collect();
-    whys.sort_by_key(|why| rank(why.reason));
+    let refused = refused(scene);
+    let mut whys: Vec<Why> = scene.plan.why.clone();
+    whys.retain(|why| !about_nothing_yet(scene, why) && !said_better(&scene.plan.why, why));
+    whys.extend(failed_before(scene));
+    // What is polled is what the others of its kind depend on.
+    whys.sort_by_key(|why| (rank(why.reason, refused), why.again.is_none()));
     let mut waits: Vec<Wait> = Vec::new();
-    for why in whys {
+    for why in &whys {
         let wait = wait(scene, why, versions, analyses);
-        let same = |other: &Wait| (other.reason, &other.object) == (wait.reason, &wait.object);
-        // Passes of one plan may say the same twice.
-        if !waits
-            .iter()
-            .any(|other| same(other) && other.message == wait.message)
-        {
+        // Passes of one plan may say the same twice, of a Service even in two ways.
+        let same = |other: &Wait| {
+            (other.reason, &other.object) == (wait.reason, &wait.object)
+                && (other.message == wait.message || wait.object.starts_with("Service/"))
+        };
+        if !waits.iter().any(same) {
             waits.push(wait);
         }
     }
     waits
 }
 
+fn condition<'a>(scene: &'a Scene<'_>, kind: &str) -> Option<&'a RolloutCondition> {
+    let stored = scene.seen.rollout.status.as_ref()?;
+    conditions::get(&stored.conditions, kind)
+}
+
+/// Whether the spec as a whole cannot be used.
+fn refused(scene: &Scene<'_>) -> bool {
+    let stored = scene.seen.rollout.status.as_ref();
+    let next = scene.plan.status.as_deref().or(stored);
+    next.is_some_and(|next| conditions::get(&next.conditions, kind::INVALID_SPEC).is_some())
+}
+
+/// ReplicaSets that the plan makes.
+fn made<'a>(scene: &'a Scene<'_>) -> impl Iterator<Item = &'a str> {
+    let actions = scene.plan.actions.iter().map(|planned| &planned.action);
+    actions.filter_map(|action| match action {
+        Action::CreateReplicaSet(set) => set.metadata.name.as_deref(),
+        Action::PatchRollout { .. }
+        | Action::AdoptReplicaSet { .. }
+        | Action::ReleaseReplicaSet { .. }
+        | Action::PatchReplicaSet { .. }
+        | Action::DeleteReplicaSet { .. }
+        | Action::PatchService { .. }
+        | Action::Route(_)
+        | Action::CreateAnalysisRun(_)
+        | Action::TerminateAnalysisRun { .. }
+        | Action::DeleteAnalysisRun { .. }
+        | Action::CreateExperiment(_)
+        | Action::TerminateExperiment { .. }
+        | Action::DeleteExperiment { .. }
+        | Action::PatchPod { .. }
+        | Action::EvictPod { .. }
+        | Action::ScaleWorkload { .. } => None,
+    })
+}
+
+/// Pods of a ReplicaSet that is made just now: that it is made says all there is to say.
+fn about_nothing_yet(scene: &Scene<'_>, why: &Why) -> bool {
+    let name = why.object.strip_prefix("ReplicaSet/");
+    why.reason == Reason::PodsNotAvailable
+        && name.is_some_and(|name| made(scene).any(|made| made == name))
+}
+
+/// An abort that cannot be carried out repeats what is invalid.
+fn said_better(all: &[Why], why: &Why) -> bool {
+    why.reason == Reason::InvalidSpec
+        && all.iter().any(|other| {
+            other.reason == Reason::InvalidSpec
+                && other.message.len() > why.message.len()
+                && other.message.ends_with(&why.message)
+        })
+}
+
+/// A ReplicaSet that the controller could not make: who looks later knows from the status alone.
+fn failed_before(scene: &Scene<'_>) -> Option<Why> {
+    let failed = condition(scene, kind::PROGRESSING)
+        .filter(|condition| condition.reason == reason::CREATE_ERROR)?;
+    let name = made(scene).next()?;
+    let why = Why::new(
+        Reason::WriteUnconfirmed,
+        format!("ReplicaSet/{name}"),
+        failed.message.clone(),
+    );
+    Some(why.since(failed.last_transition_time.timestamp()))
+}
+
 fn wait(scene: &Scene<'_>, why: &Why, versions: &[Version], analyses: &[Analysis]) -> Wait {
-    let rollout = &*scene.seen.rollout;
+    // Of what is invalid one reason stands for all.
+    let mut all = scene.plan.why.iter();
+    let other = all.find(|other| said_better(std::slice::from_ref(why), other));
+    let again = why.again.or_else(|| other?.again);
     Wait {
         reason: why.reason.as_str(),
         headline: headline(why.reason),
         object: why.object.clone(),
         message: why.message.clone(),
-        since: why.since.or_else(|| since(scene, why.reason)),
+        since: why
+            .since
+            .or_else(|| other?.since)
+            .or_else(|| since(scene, why)),
         until: why
             .until
-            .or_else(|| experiment_end(scene, why))
+            .or_else(|| details::experiment_end(scene, why))
             .map(whole_seconds),
-        looked_at_again: why.again.map(whole_seconds),
-        command: why.command.map(|verb| line(verb, &why.object, rollout)),
+        looked_at_again: again.map(whole_seconds),
+        command: command(scene, why),
         remedy: remedy(scene, why, versions),
-        details: details(scene, why, versions, analyses),
-        stops_everything: why.reason == Reason::InvalidSpec && scene.plan.actions.is_empty(),
+        details: details::of(scene, why, versions, analyses),
+        weight: weight(scene, why),
+    }
+}
+
+fn weight(scene: &Scene<'_>, why: &Why) -> Weight {
+    match why.reason {
+        Reason::InvalidSpec if refused(scene) && scene.plan.actions.is_empty() => {
+            Weight::StopsEverything
+        }
+        Reason::WriteUnconfirmed if scene.seen.failure.is_some() => Weight::Fails,
+        Reason::WriteUnconfirmed if failed_before(scene).is_some() => Weight::Fails,
+        Reason::ScaleDownDelay => Weight::Passes,
+        Reason::Restarting if why.until.is_some() => Weight::Passes,
+        Reason::InvalidSpec
+        | Reason::WriteUnconfirmed
+        | Reason::Unreadable
+        | Reason::Restarting
+        | Reason::PodsNotAvailable
+        | Reason::PodsNotGone
+        | Reason::NeedsPromotion
+        | Reason::Paused
+        | Reason::ManuallyPaused
+        | Reason::AnalysisRunning
+        | Reason::ExperimentRunning
+        | Reason::TrafficUnconfirmed
+        | Reason::SwitchWaitsForPods
+        | Reason::Aborted
+        | Reason::NotSupported => Weight::Holds,
     }
 }
 
 /// The whole command line for a verb.
 pub(super) fn line(verb: &str, object: &str, rollout: &Rollout) -> String {
     let name = rollout.metadata.name.as_deref().unwrap_or_default();
-    let namespace = rollout.metadata.namespace.as_deref().unwrap_or_default();
     let what = match (verb, object.split_once('/')) {
         ("terminate", Some((kind, name))) => format!("terminate {} {name}", kind.to_lowercase()),
         ("retry", _) => format!("retry rollout {name}"),
         ("promote --full", _) => format!("promote {name} --full"),
         (verb, _) => format!("{verb} {name}"),
     };
+    format!("kubectl argo rollouts {what}{}", namespaced(rollout))
+}
+
+/// Always there: whoever pastes a command may have another namespace in their context.
+fn namespaced(rollout: &Rollout) -> String {
+    let namespace = rollout.metadata.namespace.as_deref().unwrap_or_default();
     if namespace.is_empty() {
-        format!("kubectl argo rollouts {what}")
+        String::new()
     } else {
-        format!("kubectl argo rollouts {what} -n {namespace}")
+        format!(" -n {namespace}")
     }
 }
 
-/// Pods are waited for since the last progress that was noted.
-fn since(scene: &Scene<'_>, reason: Reason) -> Option<Timestamp> {
-    match reason {
+fn command(scene: &Scene<'_>, why: &Why) -> Option<String> {
+    let rollout = &*scene.seen.rollout;
+    if why.reason == Reason::ManuallyPaused && promote_skips(rollout) {
+        let name = rollout.metadata.name.as_deref().unwrap_or_default();
+        let place = namespaced(rollout);
+        let patch = r#"'{"spec":{"paused":false}}'"#;
+        return Some(format!(
+            "kubectl patch rollout {name}{place} --type merge -p {patch}"
+        ));
+    }
+    if why.reason == Reason::ExperimentRunning
+        && details::experiment(scene, &why.object).is_some_and(details::endless)
+    {
+        return Some(line("terminate", &why.object, rollout));
+    }
+    why.command.map(|verb| line(verb, &why.object, rollout))
+}
+
+/// Whether `promote` does more than to lift `spec.paused`: it ends a pause, or skips the step.
+fn promote_skips(rollout: &Rollout) -> bool {
+    let Some(stored) = &rollout.status else {
+        return false;
+    };
+    let patches = commands::promote(rollout, Promotion::default());
+    let Some(patch) = patches.ok().and_then(|patches| patches.status) else {
+        return false;
+    };
+    let index = patch.pointer("/status/currentStepIndex");
+    let index = index.and_then(serde_json::Value::as_i64);
+    !stored.pause_conditions.is_empty()
+        || index.is_some_and(|to| to != i64::from(stored.current_step_index.unwrap_or(0)))
+}
+
+/// Pods have been waited for at the longest since the last progress, or since they were all there.
+fn since(scene: &Scene<'_>, why: &Why) -> Option<Timestamp> {
+    match why.reason {
         Reason::PodsNotAvailable | Reason::SwitchWaitsForPods | Reason::PodsNotGone => {}
         Reason::NeedsPromotion
         | Reason::Paused
@@ -152,31 +310,33 @@ fn since(scene: &Scene<'_>, reason: Reason) -> Option<Timestamp> {
         | Reason::Aborted
         | Reason::InvalidSpec
         | Reason::WriteUnconfirmed
+        | Reason::Unreadable
         | Reason::Restarting
         | Reason::NotSupported => return None,
     }
-    let status = scene.seen.rollout.status.as_ref()?;
-    let progress = conditions::get(&status.conditions, kind::PROGRESSING)?;
-    let at = progress.last_update_time.timestamp();
-    (at > Timestamp::UNIX_EPOCH).then_some(at)
-}
-
-fn experiment<'a>(scene: &'a Scene<'_>, object: &str) -> Option<&'a Experiment> {
-    let name = object.strip_prefix("Experiment/")?;
-    let mut all = scene.seen.experiments.iter();
-    all.find(|one| one.metadata.name.as_deref() == Some(name))
-        .map(|one| &**one)
-}
-
-/// An Experiment with a duration ends by itself.
-fn experiment_end(scene: &Scene<'_>, why: &Why) -> Option<Timestamp> {
-    if why.reason != Reason::ExperimentRunning {
-        return None;
-    }
-    let experiment = experiment(scene, &why.object)?;
-    let from = experiment.status.as_ref()?.available_at?.timestamp();
-    let lasts = experiment.spec.duration.parse::<GoDuration>().ok()?;
-    from.checked_add(lasts.signed()).ok()
+    let progress = condition(scene, kind::PROGRESSING)
+        .map(|condition| (condition.last_update_time.timestamp(), condition))
+        .filter(|(at, _)| *at > Timestamp::UNIX_EPOCH)
+        .map(|(at, condition)| {
+            if condition.reason == reason::DEADLINE {
+                // It was noted when the deadline had passed.
+                let seconds = scene.seen.rollout.spec.progress_deadline_seconds();
+                at.checked_sub(jiff::SignedDuration::from_secs(seconds.into()))
+                    .unwrap_or(at)
+            } else {
+                at
+            }
+        });
+    let healthy = condition(scene, kind::HEALTHY)
+        .filter(|condition| condition.status == status::FALSE)
+        .map(|condition| condition.last_transition_time.timestamp());
+    let name = why.object.strip_prefix("ReplicaSet/");
+    let mut sets = scene.seen.replica_sets.iter();
+    let set = sets.find(|set| set.metadata.name.as_deref() == name);
+    let born = set
+        .and_then(|set| set.metadata.creation_timestamp.as_ref())
+        .map(|at| at.0);
+    [progress, healthy, born].into_iter().flatten().max()
 }
 
 fn remedy(scene: &Scene<'_>, why: &Why, versions: &[Version]) -> Option<String> {
@@ -189,21 +349,34 @@ fn remedy(scene: &Scene<'_>, why: &Why, versions: &[Version]) -> Option<String> 
             "correct the manifest and apply it; the rollout then goes on by itself"
         }
         Reason::PodsNotAvailable | Reason::SwitchWaitsForPods => {
-            let troubled = versions.iter().any(|version| !version.problems.is_empty());
-            if !troubled || !why.object.starts_with("ReplicaSet/") {
+            return of_pods(scene, why, versions);
+        }
+        Reason::WriteUnconfirmed if weight(scene, why) == Weight::Fails => {
+            let failed = scene.seen.failure.as_ref().map(|failure| failure.what);
+            if failed == Some(FailedWrite::ReplicaSetNameTaken) {
                 return None;
             }
-            "correct what the pods complain about (a new image, a quota, a probe), or abort"
-        }
-        Reason::WriteUnconfirmed if scene.seen.failure.is_some() => {
             "correct what the message names; the write is tried again by itself"
         }
-        Reason::NotSupported => "skip the step with promote, or remove it from the spec",
+        Reason::Unreadable => {
+            "see whether the API server answers, and whether the controller may read this kind; \
+             it is tried again by itself"
+        }
+        Reason::NotSupported => "skip the step, or remove it from the spec",
+        Reason::ManuallyPaused if promote_skips(&scene.seen.rollout) => {
+            "where the manifest is kept, set spec.paused to false there, too; promote lifts it as \
+             well, but also ends the current step"
+        }
+        Reason::ManuallyPaused => "where the manifest is kept, set spec.paused to false there, too",
+        // Once is enough: where it is known that the router is asked.
+        Reason::TrafficUnconfirmed if why.again.is_some() => {
+            "the router is asked again by itself; if it stays like this, see what its own \
+             controller reports"
+        }
         Reason::WriteUnconfirmed
         | Reason::PodsNotGone
         | Reason::NeedsPromotion
         | Reason::Paused
-        | Reason::ManuallyPaused
         | Reason::AnalysisRunning
         | Reason::ExperimentRunning
         | Reason::TrafficUnconfirmed
@@ -214,155 +387,27 @@ fn remedy(scene: &Scene<'_>, why: &Why, versions: &[Version]) -> Option<String> 
     Some(text.to_owned())
 }
 
-fn details(
-    scene: &Scene<'_>,
-    why: &Why,
-    versions: &[Version],
-    analyses: &[Analysis],
-) -> Vec<String> {
-    match why.reason {
-        Reason::PodsNotAvailable | Reason::SwitchWaitsForPods => of_pods(scene, why, versions),
-        Reason::AnalysisRunning => of_run(scene, why, analyses),
-        Reason::NeedsPromotion => {
-            let mut lines = of_run(scene, why, analyses);
-            if lines.is_empty() {
-                lines = judged(analyses, &["Inconclusive"]);
-            }
-            lines.extend(of_experiment(scene, why));
-            lines
-        }
-        Reason::Aborted => of_failed_run(scene),
-        Reason::ExperimentRunning => of_experiment(scene, why),
-        Reason::PodsNotGone
-        | Reason::Paused
-        | Reason::ManuallyPaused
-        | Reason::TrafficUnconfirmed
-        | Reason::ScaleDownDelay
-        | Reason::InvalidSpec
-        | Reason::WriteUnconfirmed
-        | Reason::Restarting
-        | Reason::NotSupported => Vec::new(),
-    }
-}
-
-/// What pods complain about: those of the ReplicaSet that is named, else of all.
-fn of_pods(scene: &Scene<'_>, why: &Why, versions: &[Version]) -> Vec<String> {
-    let named = why.object.strip_prefix("ReplicaSet/");
-    let concerned = versions
+/// What helps pods that have something to complain about, or that take too long.
+fn of_pods(scene: &Scene<'_>, why: &Why, versions: &[Version]) -> Option<String> {
+    let name = why.object.strip_prefix("ReplicaSet/")?;
+    let mut named = versions
         .iter()
-        .filter(|version| named.is_none_or(|name| version.replica_set == name));
-    let mut lines: Vec<String> = Vec::new();
-    for version in concerned {
-        lines.extend(version.problems.iter().map(super::Problem::line));
-        let unavailable = version.ready.saturating_sub(version.available);
-        let seconds = scene.seen.rollout.spec.min_ready_seconds;
-        if unavailable > 0 && seconds > 0 {
-            lines.push(format!(
-                "{unavailable} ready, but not yet for minReadySeconds ({seconds} s)"
-            ));
-        }
-        let missing = version.wanted.saturating_sub(version.pods);
-        if missing > 0 && version.problems.is_empty() {
-            lines.push(format!(
-                "{missing} of {} pods are not created yet",
-                version.wanted
-            ));
-        }
-    }
-    lines
-}
-
-fn lines_of(analysis: &Analysis) -> Vec<String> {
-    let mut lines = Vec::new();
-    if !analysis.message.is_empty() {
-        lines.push(analysis.message.clone());
-    }
-    lines.extend(analysis.metrics.iter().map(super::MetricView::line));
-    lines
-}
-
-/// Metrics of the run that is named.
-fn of_run(scene: &Scene<'_>, why: &Why, analyses: &[Analysis]) -> Vec<String> {
-    let Some(name) = why.object.strip_prefix("AnalysisRun/") else {
-        return Vec::new();
+        .filter(|version| version.replica_set == name);
+    let troubled = named.any(|version| !version.problems.is_empty());
+    let late = condition(scene, kind::PROGRESSING)
+        .is_some_and(|condition| condition.reason == reason::DEADLINE);
+    let text = if troubled {
+        "correct what the pods complain about (a new image, a quota, a probe)"
+    } else if late {
+        "see what keeps the pods from being available (kubectl describe, kubectl logs), and \
+         correct it"
+    } else {
+        return None;
     };
-    if let Some(found) = analyses.iter().find(|analysis| analysis.name == name) {
-        return lines_of(found);
-    }
-    let mut runs = scene.seen.analysis_runs.iter();
-    let found = runs.find(|run| run.metadata.name.as_deref() == Some(name));
-    found.map_or_else(Vec::new, |run| lines_of(&analysis::view(run, "")))
-}
-
-/// The run of the present version that went wrong last: an abort clears it from the status.
-fn of_failed_run(scene: &Scene<'_>) -> Vec<String> {
-    let Some(status) = &scene.seen.rollout.status else {
-        return Vec::new();
+    let or = if super::can_abort(scene) {
+        ", or abort"
+    } else {
+        ""
     };
-    let concerns = |run: &&Arc<AnalysisRun>| {
-        let labels = run.metadata.labels.as_ref();
-        let hash = labels.and_then(|labels| labels.get(keys::POD_TEMPLATE_HASH));
-        let bad = run.status.as_ref().is_some_and(|status| {
-            matches!(status.phase, AnalysisPhase::Failed | AnalysisPhase::Error)
-        });
-        bad && hash == Some(&status.current_pod_hash)
-    };
-    let runs = scene.seen.analysis_runs.iter().filter(concerns);
-    let ended = |run: &&Arc<AnalysisRun>| run.status.as_ref().and_then(|s| s.completed_at);
-    let last = runs.max_by_key(|run| ended(run).map(|at| at.timestamp()));
-    last.map_or_else(Vec::new, |run| {
-        judged(&[analysis::view(run, "")], &["Failed", "Error"])
-    })
-}
-
-/// Runs that ended like this.
-fn judged(analyses: &[Analysis], phases: &[&str]) -> Vec<String> {
-    let ended = analyses
-        .iter()
-        .filter(|analysis| phases.contains(&analysis.phase.as_str()));
-    ended
-        .flat_map(|analysis| {
-            let head = format!("AnalysisRun/{}: {}", analysis.name, analysis.phase);
-            std::iter::once(head).chain(lines_of(analysis))
-        })
-        .collect()
-}
-
-fn of_experiment(scene: &Scene<'_>, why: &Why) -> Vec<String> {
-    let Some(experiment) = experiment(scene, &why.object) else {
-        return Vec::new();
-    };
-    let status = experiment.status.clone().unwrap_or_default();
-    let mut lines = Vec::new();
-    if !status.message.is_empty() {
-        lines.push(status.message);
-    }
-    for template in &status.template_statuses {
-        let colon = if template.message.is_empty() {
-            ""
-        } else {
-            ": "
-        };
-        lines.push(format!(
-            "template {}: {}, {} of {} pods available{colon}{}",
-            template.name,
-            template.status.as_str(),
-            template.available_replicas,
-            template.replicas,
-            template.message
-        ));
-    }
-    for run in &status.analysis_runs {
-        let colon = if run.message.is_empty() { "" } else { ": " };
-        lines.push(format!(
-            "analysis {}: {}{colon}{}",
-            run.name,
-            run.phase.as_str(),
-            run.message
-        ));
-    }
-    if experiment.spec.duration.is_empty() {
-        lines.push("it has no duration: it ends with its analyses".to_owned());
-    }
-    lines
+    Some(format!("{text}{or}"))
 }

@@ -111,7 +111,7 @@ fn take_verdict(pass: &mut Pass<'_, '_>, weights: &mut TrafficWeights) {
             weights.verified = Some(false);
             pass.unproven = true;
             let again = pass.in_seconds(VERIFY_RETRY);
-            let message = format!("weight {weight} is not in force yet");
+            let message = format!("the router has not confirmed weight {weight} yet");
             let why = Why::new(Reason::TrafficUnconfirmed, pass.ctx.me(), message);
             pass.wait(why.again(again));
         }

@@ -72,10 +72,15 @@ pub(super) fn want(
     if let Some(hash) = may_still_carry(pass, routing, &want) {
         want.canary_hash = hash;
         want.weight = want.weight.min(old_weight);
-        let message = "goes on to the new version once its traffic is certainly gone";
-        let object = match destination_rule(routing) {
-            Some(name) => format!("DestinationRule/{name}"),
-            None => format!("Service/{}", want.canary_service),
+        let (object, message) = match destination_rule(routing) {
+            Some(name) => (
+                format!("DestinationRule/{name}"),
+                "its canary subset goes on to the new version once no requests reach the one before",
+            ),
+            None => (
+                format!("Service/{}", want.canary_service),
+                "gets no more requests before those to the version it was for are certainly gone",
+            ),
         };
         pass.wait(Why::new(Reason::TrafficUnconfirmed, object, message));
         pass.unproven = true;

@@ -52,25 +52,34 @@ fn wait(lines: &mut Lines, wait: &Wait, now: Timestamp) {
     if let Some(since) = wait.since {
         lines.row("  since", &moment(since, now));
     }
-    let until = match (wait.until, wait.looked_at_again) {
-        (Some(until), _) => Some(moment(until, now)),
-        (None, Some(_)) => None,
-        (None, None) if wait.command.is_some() && wait.remedy.is_none() => {
-            Some("somebody acts".to_owned())
-        }
-        (None, None) => None,
-    };
-    if let Some(until) = until {
-        lines.row("  until", &until);
+    let people = [
+        "NeedsPromotion",
+        "ManuallyPaused",
+        "Aborted",
+        "NotSupported",
+    ];
+    if let Some(until) = wait.until {
+        lines.row("  until", &moment(until, now));
+    } else if people.contains(&wait.reason) {
+        lines.row("  until", "somebody acts");
     }
     if let Some(again) = wait.looked_at_again {
         lines.row("  next look", &moment(again, now));
     }
     if let Some(command) = &wait.command {
-        lines.command("  moved by", command);
+        lines.command(label(wait), command);
     }
     if let Some(remedy) = &wait.remedy {
         lines.row("  remedy", remedy);
+    }
+}
+
+/// What the command does: where something ends by itself it is a way to have that sooner.
+fn label(wait: &Wait) -> &'static str {
+    match wait.reason {
+        "AnalysisRunning" | "ExperimentRunning" | "NotSupported" => "  skip with",
+        "Paused" => "  end with",
+        _ => "  moved by",
     }
 }
 

@@ -111,7 +111,7 @@ fn inconclusive_pauses() {
         AnalysisRunInconclusive Step Analysis Run 'web-84c5f745db-2-1' Status New: 'Inconclusive' Previous: 'Running'
         RolloutPaused Rollout is paused (InconclusiveAnalysisRun)
         step 1 pods 1/3 Paused: InconclusiveAnalysisRun
-        waits: NeedsPromotion Rollout/web an inconclusive analysis holds the update"#]].assert_eq(&traced(&mut world));
+        waits: NeedsPromotion AnalysisRun/web-84c5f745db-2-1 was inconclusive, a person has to decide"#]].assert_eq(&traced(&mut world));
     world.promote();
     expect![[r#"
         AnalysisRunRunning Step Analysis Run 'web-84c5f745db-2-1.1' Status New: 'Running' Previous: ''

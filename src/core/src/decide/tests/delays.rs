@@ -312,7 +312,8 @@ fn a_revert_waits_for_stable() {
         SkipSteps Rollback to stable ReplicaSets
         RolloutResumed Rollout is resumed
         step 2 pods 4/0+3 weight 75/25 Healthy
-        waits: PodsNotAvailable ReplicaSet/web-5dfb79b7ff the update ends once all pods are available: 1 of 4 pods available"#]].assert_eq(&traced(&mut world));
+        waits: PodsNotAvailable ReplicaSet/web-5dfb79b7ff needs more available pods to take back the last 75 % of the traffic
+        waits: PodsNotAvailable ReplicaSet/web-5dfb79b7ff not all pods are available: 1 of 4 pods available"#]].assert_eq(&traced(&mut world));
     let canary = world.services["web-canary"].pod_hash().to_owned();
     assert_ne!(canary, world.now_status().stable_rs);
     world.advance(11);

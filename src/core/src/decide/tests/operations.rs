@@ -85,7 +85,7 @@ fn scaling_in_the_middle() {
         ScalingReplicaSet Scaled down ReplicaSet web-5dfb79b7ff (revision 1) from 6 to 3
         ScalingReplicaSet Scaled down ReplicaSet web-84c5f745db (revision 2) from 2 to 1
         step 1 pods 1/3 Paused: manually paused
-        waits: ManuallyPaused Rollout/web spec.paused holds the update"#]]
+        waits: ManuallyPaused Rollout/web spec.paused is set: nothing goes on before it is lifted"#]]
     .assert_eq(&traced(&mut world));
 }
 
@@ -471,7 +471,7 @@ fn plugin_steps_are_named() {
         ScalingReplicaSet Scaled up ReplicaSet web-84c5f745db (revision 2) from 0 to 1
         RolloutStepCompleted Rollout step 1/3 completed (setWeight: 25)
         step 1 pods 1/3 Progressing: more replicas need to be updated
-        waits: NotSupported Rollout/web step 1: spec.strategy.canary.steps[].plugin "org/wait" is not supported yet; skip the step or remove it"#]].assert_eq(&traced(&mut world));
+        waits: NotSupported Rollout/web step 2/3 is for the plugin "org/wait"; plugins of steps are not supported yet"#]].assert_eq(&traced(&mut world));
 }
 
 /// CTL-25

@@ -263,7 +263,7 @@ fn paused_by_hand() {
         RolloutUpdated Rollout updated to revision 2
         RolloutNotCompleted Rollout not completed, started update to revision 2 (84c5f745db)
         step 0 pods 0/4 Paused: manually paused
-        waits: ManuallyPaused Rollout/web spec.paused holds the update"#]]
+        waits: ManuallyPaused Rollout/web spec.paused is set: nothing goes on before it is lifted"#]]
     .assert_eq(&traced(&mut world));
     world.edit(|r| r.spec.paused = false);
     world.settle();

@@ -254,8 +254,8 @@ fn unconfirmed_weights_are_waited_for() {
         TrafficWeightUpdated Traffic weight updated 
         SwitchService Switched selector for service 'web-canary' from '5dfb79b7ff' to '84c5f745db'
         step 0 pods 2/4 weight 0/100 Progressing: more replicas need to be updated
-        waits: TrafficUnconfirmed Rollout/web weight 0 is not in force yet
-        waits: TrafficUnconfirmed Rollout/web weight 50 is not in force or not confirmed"#]]
+        waits: TrafficUnconfirmed Rollout/web the router has not confirmed weight 0 yet
+        waits: TrafficUnconfirmed Rollout/web setWeight 50 is done once the router confirms it"#]]
     .assert_eq(&traced(&mut world));
     world.verification = crate::traffic::Verification::Verified;
     expect![[r#"
