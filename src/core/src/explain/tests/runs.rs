@@ -1,14 +1,20 @@
 //! Waits for analyses and experiments.
 
+use std::sync::Arc;
+
 use expect_test::expect;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use sluice_crds::Time;
 use sluice_crds::analysis::AnalysisPhase;
+use sluice_crds::replica_set::ReplicaSetStatus;
 use sluice_crds::rollout::{CanaryStep, RolloutAnalysis};
+use sluice_crds::{Experiment, Time};
 
 use super::stage::{command_moves, cured, updating};
 use super::{check, stage};
 use crate::decide::tests::deployed;
+use crate::experiment::{ObservedExperiment, Write, decide_experiment};
+use crate::plan::Action;
 use crate::testing::world::World;
 use crate::testing::{RolloutBuilder, analysis, at, pause, pause_for, rollout, weight};
 
@@ -217,6 +223,34 @@ fn experiment(extra: Value) -> CanaryStep {
     serde_json::from_value(json!({ "experiment": step })).unwrap()
 }
 
+/// What the Experiment comes to by itself at this time, with all its pods available.
+fn phase_of(experiment: &Experiment, now: Timestamp) -> AnalysisPhase {
+    let mut seen = ObservedExperiment {
+        experiment: Arc::new(experiment.clone()),
+        ..ObservedExperiment::default()
+    };
+    for _ in 0..5 {
+        let plan = decide_experiment(&seen, now);
+        for action in plan.actions {
+            if let Write::Shared(Action::CreateReplicaSet(mut set)) = action.write {
+                set.status = Some(ReplicaSetStatus {
+                    replicas: 1,
+                    ready_replicas: 1,
+                    available_replicas: 1,
+                    ..ReplicaSetStatus::default()
+                });
+                set.spec.replicas = Some(1);
+                seen.replica_sets.push(Arc::new(*set));
+            }
+        }
+        if let Some(status) = plan.status {
+            Arc::make_mut(&mut seen.experiment).status = Some(*status);
+        }
+    }
+    let status = seen.experiment.status.clone();
+    status.unwrap_or_default().phase
+}
+
 /// EXP-19: an experiment of a step, before its pods are there and after.
 #[test]
 fn an_experiment() {
@@ -250,6 +284,16 @@ fn an_experiment() {
         then: step 2/2, pause
         give up: kubectl argo rollouts abort web -n shop"#]],
     );
+    let until = stage::find(&stage::of(&world), "ExperimentRunning", &object)
+        .unwrap()
+        .until;
+    let until = until.unwrap();
+    let lives = |after| {
+        let after = until.checked_add(jiff::SignedDuration::from_millis(after));
+        phase_of(&world.experiments[&name], after.unwrap())
+    };
+    assert_eq!(lives(-1), AnalysisPhase::Running);
+    assert_eq!(lives(1), AnalysisPhase::Successful);
     command_moves(&world, "ExperimentRunning", &object);
     cured(&world, "ExperimentRunning", &object, |world| {
         let experiment = world.experiments.get_mut(&name).unwrap();
