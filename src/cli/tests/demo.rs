@@ -103,6 +103,9 @@ async fn the_plugin_works_on_the_demo() {
             )
         }
     };
+    let explained = run(&["explain", "checkout"]).await;
+    let leads = "Controller  demo in namespace argo-rollouts leads";
+    assert!(explained.stdout.contains(leads), "{}", explained.all());
     // As pasted into another terminal, in another folder.
     let typed = hints
         .iter()

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sluice_controller::lease::LeaseSettings;
 use sluice_sim::{Behaviour, Clock, Cluster, KubeletOptions, Listener, Metrics, Variable};
 
 use super::story::Script;
@@ -92,6 +93,7 @@ impl Stage {
             .listen(loopback)
             .await
             .context("a port for Prometheus")?;
+        world.apply(&[lease(present)])?;
         world.start_controller(None);
         Ok(Self {
             world,
@@ -131,6 +133,24 @@ impl Stage {
     pub(super) async fn close(mut self) {
         self.world.close().await;
     }
+}
+
+/// What a controller leaves that shares its cluster with others. The one of the demo is alone and
+/// does without, but `explain` looks there for who acts.
+fn lease(present: Timestamp) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": LeaseSettings::new("", "").name(),
+            "namespace": "argo-rollouts",
+        },
+        "spec": {
+            "holderIdentity": "demo",
+            "leaseDurationSeconds": 30 * 24 * 3600, // longer than anybody watches
+            "renewTime": present.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+        },
+    })
 }
 
 /// Pods start slowly enough to be watched.
