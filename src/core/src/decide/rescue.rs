@@ -157,12 +157,9 @@ fn usual_numbers(rollout: &mut Rollout, sets: &[Arc<ReplicaSet>]) {
         &|spec| {
             if let Some(canary) = &mut spec.strategy.canary {
                 canary.scale_down_delay_seconds = None;
-                canary.abort_scale_down_delay_seconds = None;
             }
             if let Some(blue_green) = &mut spec.strategy.blue_green {
-                blue_green.preview_replica_count = None;
-                blue_green.scale_down_delay_seconds = None;
-                blue_green.abort_scale_down_delay_seconds = None;
+                blue_green.scale_down_delay_revision_limit = None;
             }
         },
     ];

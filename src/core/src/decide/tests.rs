@@ -19,6 +19,7 @@ mod progress;
 mod properties;
 mod records;
 mod replica_sets;
+mod rescues;
 mod routed;
 mod rules;
 mod runs;
