@@ -209,3 +209,48 @@ impl Plan {
 
 /// Shared, immutable plans are handed to `explain` and to the metrics.
 pub type SharedPlan = Arc<Plan>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::t0;
+
+    /// FLT-3: only what newly aborts, or newly misses the deadline, has to be read live first.
+    #[test]
+    fn giving_up_is_what_was_not_so_before() {
+        let condition = |r#type: &str, reason: &str| sluice_crds::rollout::RolloutCondition {
+            last_transition_time: t0().into(),
+            last_update_time: t0().into(),
+            message: String::new(),
+            reason: reason.to_owned(),
+            status: "False".to_owned(),
+            r#type: r#type.to_owned(),
+        };
+        let with = |abort: bool, conditions: &[(&str, &str)]| RolloutStatus {
+            abort,
+            conditions: conditions
+                .iter()
+                .map(|(kind, reason)| condition(kind, reason))
+                .collect(),
+            ..RolloutStatus::default()
+        };
+        let gives_up = |next: Option<&RolloutStatus>, seen: Option<&RolloutStatus>| {
+            let plan = Plan {
+                status: next.cloned().map(Box::new),
+                ..Plan::default()
+            };
+            plan.gives_up(seen)
+        };
+        let going = with(false, &[(kind::PROGRESSING, "ReplicaSetUpdated")]);
+        let aborted = with(true, &[]);
+        let late = with(false, &[(kind::PROGRESSING, reason::DEADLINE)]);
+        assert!(gives_up(Some(&aborted), None) && gives_up(Some(&aborted), Some(&going)));
+        assert!(gives_up(Some(&late), Some(&going)));
+        assert!(!gives_up(Some(&going), Some(&going)));
+        assert!(!gives_up(Some(&late), Some(&aborted)), "given up already");
+        assert!(!gives_up(Some(&aborted), Some(&late)), "given up already");
+        assert!(!gives_up(None, Some(&going)), "nothing is written");
+        let other = with(false, &[(kind::AVAILABLE, reason::DEADLINE)]);
+        assert!(!gives_up(Some(&other), Some(&going)), "of another kind");
+    }
+}

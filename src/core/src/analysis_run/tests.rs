@@ -6,6 +6,7 @@ use crate::testing::{analysis_run, at};
 
 mod moments;
 mod records;
+mod secrets;
 
 /// Plays a run against scripted measurements, jumping from wake-up to wake-up.
 struct Play {

@@ -231,3 +231,6 @@ fn after(spec: &BlueGreenStrategy, status: &RolloutStatus, first: Option<&Wait>)
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,4 +155,35 @@ mod tests {
             AnalysisPhase::Successful
         );
     }
+
+    /// INV-9, API-44: an Experiment likewise; one that has ended keeps its end, and metadata that
+    /// cannot be read at least say who it is.
+    #[test]
+    fn experiments_end_as_runs_do() {
+        let mut object = json!({
+            "metadata": { "name": "e", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                "labels": 5 },
+            "spec": { "templates": 5 },
+            "status": { "phase": "Running" },
+        });
+        let read = |object: &Value| {
+            let error = decode::read::<Experiment>(object).unwrap_err();
+            experiment(object, &error)
+        };
+        let found = read(&object);
+        let status = found.status.unwrap();
+        assert_eq!(status.phase, AnalysisPhase::Error);
+        let start = "The Experiment \"e\" is invalid: ";
+        assert!(status.message.starts_with(start), "{}", status.message);
+        assert!(stands_in(&found.metadata));
+        let meta = found.metadata;
+        let who = [meta.name, meta.namespace, meta.uid, meta.resource_version];
+        let who = who.map(Option::unwrap_or_default);
+        assert_eq!(who, ["e", "shop", "u", "7"]);
+
+        object["status"] = json!({ "phase": "Successful", "message": "done" });
+        let status = read(&object).status.unwrap();
+        assert_eq!(status.phase, AnalysisPhase::Successful);
+        assert_eq!(status.message, "done");
+    }
 }

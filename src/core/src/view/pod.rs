@@ -213,4 +213,57 @@ mod tests {
             assert_eq!(shown(status), wanted);
         }
     }
+
+    /// CLI-19: how init containers, sidecars and signals show, and what pods that go away are.
+    #[test]
+    fn words_of_what_begins_or_ends() {
+        let init = |state: serde_json::Value, ready: bool, started: bool| {
+            let done = json!({"name": "setup", "ready": true, "restartCount": 0, "image": "", "imageID": "",
+                "state": {"terminated": {"exitCode": 0}}});
+            let proxy = json!({"name": "proxy", "ready": ready, "started": started, "restartCount": 0,
+                "image": "", "imageID": "", "state": state});
+            json!({"phase": "Pending", "initContainerStatuses": [done, proxy]})
+        };
+        let ended = |ended: serde_json::Value| {
+            json!({"phase": "Running", "containerStatuses": [{"name": "web", "ready": false,
+                "restartCount": 0, "image": "", "imageID": "", "state": {"terminated": ended}}]})
+        };
+        let up = json!({"running": {}});
+        let preparing = json!({"waiting": {"reason": "PodInitializing"}});
+        for (status, wanted) in [
+            (init(up.clone(), true, true), "◌ Pending ready:0/2"),
+            (init(up.clone(), false, true), "◌ Pending ready:0/2"),
+            (init(up, false, false), "◌ Init:1/2 ready:0/2"),
+            (init(preparing, false, false), "◌ Init:1/2 ready:0/2"),
+            (
+                ended(json!({"exitCode": 1, "signal": 9})),
+                "✖ Signal:9 ready:0/2",
+            ),
+            (
+                ended(json!({"exitCode": 7, "signal": 0})),
+                "✖ ExitCode:7 ready:0/2",
+            ),
+            (
+                ended(json!({"exitCode": 1, "reason": "Error"})),
+                "⚠ Error ready:0/2",
+            ),
+            (
+                ended(json!({"exitCode": 1, "reason": "Odd"})),
+                "  Odd ready:0/2",
+            ),
+            (
+                json!({"phase": "Failed", "reason": "Evicted"}),
+                "  Evicted ready:0/2",
+            ),
+        ] {
+            assert_eq!(shown(status), wanted);
+        }
+        let going = |reason: &str| {
+            let pod = json!({"metadata": {"deletionTimestamp": "2027-01-15T08:00:00Z"},
+                "status": {"phase": "Running", "reason": reason}});
+            health(&serde_json::from_value(pod).unwrap()).word
+        };
+        assert_eq!(going(""), "Terminating");
+        assert_eq!(going("NodeLost"), "Unknown");
+    }
 }
