@@ -214,7 +214,6 @@ fn differences(
 /// Makes the template of a ReplicaSet carry `wanted`.
 fn inject(set: &mut Set, wanted: &PodTemplateMetadata, recorded: &PodTemplateMetadata) {
     let text = recorded_text(wanted);
-    let stored = set.object.annotation(keys::EPHEMERAL_METADATA);
     let present = set.object.spec.template.metadata();
     let labels = differences(
         &present.labels,
@@ -234,18 +233,14 @@ fn inject(set: &mut Set, wanted: &PodTemplateMetadata, recorded: &PodTemplateMet
             .map(|key| (key.as_str(), None))
             .collect(),
     );
-    match &text {
+    match text {
         Some(text) => {
             set.annotations
-                .insert(keys::EPHEMERAL_METADATA.to_owned(), text.clone());
+                .insert(keys::EPHEMERAL_METADATA.to_owned(), text);
         }
         None => {
             set.annotations.remove(keys::EPHEMERAL_METADATA);
         }
-    }
-    if stored == text.as_deref() && labels.is_empty() && annotations.is_empty() {
-        set.template_patch.remove("metadata");
-        return;
     }
     let mut metadata = Map::new();
     if !labels.is_empty() {

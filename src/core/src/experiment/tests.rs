@@ -7,6 +7,7 @@ use sluice_crds::{ReplicaSet, keys};
 use super::*;
 use crate::testing::{at, records};
 
+mod refused;
 mod rules;
 
 /// A small cluster: writes are carried out, pods become available when told to.

@@ -440,3 +440,58 @@ fn history() {
     world.settle();
     assert_eq!(names(&world), ["c", "d", FIRST]);
 }
+
+/// EXP-20, INV-15: an Experiment of a version that is neither the new nor the stable one, or with an
+/// argument that leads nowhere, is not begun; the step says why, and somebody may pass it by.
+#[test]
+fn what_cannot_be_started_says_why() {
+    let argument = json!([{ "name": "check", "templateName": "errors", "args": [
+        { "name": "a", "valueFrom": { "fieldRef": { "fieldPath": "spec.nothing" } } }] }]);
+    for (extra, wanted) in [
+        (
+            json!({ "templates": [{ "name": "a", "specRef": "newest" }] }),
+            "Invalid template step SpecRef: must be canary or stable",
+        ),
+        (
+            json!({ "analyses": argument }),
+            "invalid path spec.nothing in rollout",
+        ),
+    ] {
+        let mut world = deployed(routed([step(extra), pause()]));
+        world.set_image("web:v2");
+        let plan = world.settle();
+        assert!(world.experiments.is_empty(), "{wanted}");
+        assert_eq!(world.now_status().current_step_index, Some(0));
+        let text = format!("its experiment cannot be started: {wanted}");
+        let why = plan.why.iter().find(|why| why.message == text);
+        let why = why.unwrap_or_else(|| panic!("{:?}", plan.why));
+        assert_eq!(why.reason, Reason::InvalidSpec);
+        assert!(plan.wake.is_some(), "looked at again");
+    }
+}
+
+/// INV-13: what experiments ask for beside the canary's share is cut to what is left of the whole, the
+/// first ones first.
+#[test]
+fn experiments_share_what_the_canary_leaves() {
+    let arms = json!({ "templates": [
+        { "name": "canary", "specRef": "canary", "weight": 45 },
+        { "name": "stable", "specRef": "stable", "weight": 45 } ] });
+    let mut world = updated(routed([weight(25), step(arms), pause()]));
+    let name = world.experiments.keys().next().unwrap().clone();
+    let arm = |name: &str| {
+        json!({ "name": name, "status": "Running", "replicas": 1, "availableReplicas": 1,
+            "serviceName": format!("svc-{name}"), "podTemplateHash": format!("hash-{name}") })
+    };
+    let arms = json!([arm("canary"), arm("stable")]);
+    let experiment = world.experiments.get_mut(&name).unwrap();
+    experiment.status.get_or_insert_default().template_statuses =
+        serde_json::from_value(arms).unwrap();
+    world.settle();
+    let weights = |world: &World| {
+        let weights = world.now_status().canary.weights.unwrap();
+        let additional: Vec<_> = weights.additional.iter().map(|one| one.weight).collect();
+        (additional, weights.canary.weight, weights.stable.weight)
+    };
+    assert_eq!(weights(&world), (vec![45, 30], 25, 0));
+}

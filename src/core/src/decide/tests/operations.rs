@@ -491,3 +491,20 @@ fn old_replica_sets_are_deleted() {
     assert_eq!(world.sets.len(), 3);
     assert_eq!(world.now_status().phase.as_str(), "Healthy");
 }
+
+/// CTL-126: pods are read only for a restart whose moment has passed and that is not over.
+#[test]
+fn pods_are_read_for_a_restart_alone() {
+    let mut world = deployed(rollout("web").replicas(2).canary([weight(50), pause()]));
+    let needed = |world: &World| crate::decide::needs_pods(&world.rollout, world.now);
+    assert!(!needed(&world));
+    world.edit(|r| r.spec.restart_at = Some(at(50).into()));
+    world.advance(50);
+    assert!(!needed(&world), "not before the next moment");
+    world.advance(1);
+    assert!(needed(&world));
+    world.status(|status| status.restarted_at = Some(at(40).into()));
+    assert!(needed(&world), "another restart was carried out");
+    world.status(|status| status.restarted_at = Some(at(50).into()));
+    assert!(!needed(&world));
+}
