@@ -4,6 +4,7 @@ use sluice_crds::AnalysisRun;
 use super::*;
 use crate::testing::{analysis_run, at};
 
+mod ends;
 mod moments;
 mod records;
 mod secrets;

@@ -395,11 +395,10 @@ fn deadlines() {
         (reason::DEADLINE, true),
     ] {
         let list = vec![new(kind::PROGRESSING, "True", reason, "", t0())];
-        assert_eq!(
-            progress::timed_out(&list, minute, at(30)),
-            timed_out,
-            "{reason}"
-        );
+        for second in [30, 900] {
+            let told = progress::timed_out(&list, minute, at(second));
+            assert_eq!(told, timed_out, "{reason} after {second} s");
+        }
     }
     assert!(!progress::timed_out(&[], minute, at(900)));
 }
@@ -449,5 +448,39 @@ fn records_at_rest_stay() {
             assert_eq!(next, status, "{name}");
             assert_eq!(events, vec![], "{name}");
         }
+    }
+}
+
+/// CTL-133, CTL-134, INV-8: a deadline that aborts runs until the update is over, though all pods are
+/// there; at rest none runs.
+#[test]
+fn no_deadline_runs_at_rest() {
+    for blue_green in [false, true] {
+        let builder = rollout("web").replicas(2);
+        let builder = if blue_green {
+            builder.blue_green("active", "")
+        } else {
+            builder.canary([weight(50)])
+        };
+        let builder = builder
+            .with(|r| r.spec.progress_deadline_abort = true)
+            .status(|s| {
+                s.replicas = 2;
+                s.updated_replicas = 2;
+                s.ready_replicas = 2;
+                s.available_replicas = 2;
+                s.current_pod_hash = "a".into();
+                s.stable_rs = "a".into();
+                s.blue_green.active_selector = "a".into();
+                s.current_step_index = Some(1);
+                s.conditions = vec![new(kind::PROGRESSING, "True", reason::UPDATED, "", t0())];
+            });
+        let rollout = builder.build();
+        let check =
+            |next: &RolloutStatus| progress::stuck_check(&rollout, next, Exempt::default(), at(5));
+        let mut next = rollout.status.clone().unwrap();
+        assert_eq!(check(&next), None, "blue-green: {blue_green}");
+        next.stable_rs = "b".into();
+        assert_eq!(check(&next), Some(at(601)), "blue-green: {blue_green}");
     }
 }

@@ -14,6 +14,7 @@ mod experiments;
 mod injected;
 mod intents;
 mod leaving;
+mod leftovers;
 mod operations;
 mod order;
 mod progress;
@@ -30,6 +31,7 @@ mod splits;
 mod subsets;
 mod switches;
 mod takeover;
+mod ways_back;
 
 /// A Rollout behind Istio, split by Services.
 pub(crate) fn istio(rollout: RolloutBuilder) -> RolloutBuilder {

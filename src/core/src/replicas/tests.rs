@@ -3,6 +3,7 @@ use super::routed::{self, Recorded, Routed};
 use super::*;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+mod limits;
 mod properties;
 mod shares;
 

@@ -133,3 +133,19 @@ fn an_abort_without_its_replica_set_says_so() {
     );
     assert!(texts.contains(&(Reason::InvalidSpec, &wanted)), "{texts:?}");
 }
+
+/// INV-10: only what cannot be used is replaced: a size that can be used is the one to come back to.
+#[test]
+fn an_abort_keeps_the_numbers_that_can_be_used() {
+    let steps = [weight(50), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(4).canary(steps)));
+    world.set_image("web:v2");
+    world.settle();
+    let world = aborted(world, "maxSurge", |spec| {
+        spec.replicas = Some(6);
+        let canary = spec.strategy.canary.as_mut().unwrap();
+        canary.max_surge = Some(IntOrString::Int(0));
+        canary.max_unavailable = Some(IntOrString::Int(0));
+    });
+    assert_eq!(world.size_text(), "0/6", "{}", world.line());
+}

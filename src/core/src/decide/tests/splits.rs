@@ -1,10 +1,12 @@
 //! Splits while versions have too few pods, or nobody confirms what was asked for.
 
+use sluice_crds::keys;
 use sluice_crds::rollout::PingPongSpec;
 
 use super::{deployed, istio};
+use crate::observed::ServiceView;
 use crate::testing::world::World;
-use crate::testing::{pause, rollout, weight};
+use crate::testing::{pause, rollout, scale, weight};
 use crate::traffic::Verification;
 use crate::why::Reason;
 
@@ -87,4 +89,61 @@ fn ping_and_pong_wait_for_the_router() {
     let plan = world.settle();
     assert_eq!(world.services["pong"].pod_hash(), third);
     assert!(!said(&plan), "{:?}", plan.why);
+}
+
+/// TRF-5, FLT-9: aborted before it got any request, a canary gives its Service back to stable, though that
+/// is not fully ready: stable is what there is.
+#[test]
+fn the_service_of_a_canary_without_a_share_goes_back() {
+    let mut world = deployed(istio(rollout("web").replicas(4).canary([
+        scale(2),
+        pause(),
+        weight(50),
+    ])));
+    world.set_image("web:v2");
+    world.settle();
+    assert!(world.line().contains("weight 0/100"), "{}", world.line());
+    let (stable, new) = {
+        let status = world.now_status();
+        (status.stable_rs, status.current_pod_hash)
+    };
+    assert_eq!(world.services["web-canary"].pod_hash(), new);
+    leave_to_stable(&mut world, 2);
+    world.abort();
+    world.step();
+    world.step();
+    assert_eq!(world.services["web-canary"].pod_hash(), stable);
+}
+
+/// INV-1, FLT-22: of a pair that has just been named, the one that is stable's and selects the pods of all
+/// versions is left as it is; one that selects another version goes to stable.
+#[test]
+fn a_new_pair_is_narrowed_only_where_it_has_to_be() {
+    for stray in [false, true] {
+        let mut world = half_way();
+        let status = world.now_status();
+        let old = if stray { "0000000000" } else { "" };
+        let mut selector = std::collections::BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        if stray {
+            selector.insert(keys::POD_TEMPLATE_HASH.to_owned(), old.to_owned());
+        }
+        for name in ["ping", "pong"] {
+            let view = ServiceView {
+                selector: selector.clone(),
+                managed_by: stray.then(|| "web".to_owned()),
+            };
+            world.services.insert(name.to_owned(), view);
+        }
+        world.edit(|r| {
+            let canary = r.spec.strategy.canary.as_mut().unwrap();
+            canary.ping_pong = Some(PingPongSpec {
+                ping_service: "ping".to_owned(),
+                pong_service: "pong".to_owned(),
+            });
+        });
+        let plan = world.step();
+        let selects = world.services["pong"].pod_hash();
+        let wanted = if stray { &status.stable_rs } else { old };
+        assert_eq!(selects, wanted, "{:?}", plan.actions);
+    }
 }

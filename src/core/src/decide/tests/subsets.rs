@@ -1,9 +1,11 @@
 //! Subsets of a DestinationRule: which version they lead to, and when they may go on.
 
 use super::by_subsets;
+use crate::plan::Plan;
 use crate::testing::world::World;
 use crate::testing::{pause, rollout, weight};
 use crate::traffic::{Verification, Want};
+use crate::why::Reason;
 
 /// A canary split by subsets alone, in the middle of its update, with half of the requests.
 fn half_way() -> World {
@@ -62,4 +64,51 @@ fn go_on_after_the_weight_is_confirmed() {
     world.touch();
     world.settle();
     assert_ne!(last(&world).canary_hash, old);
+}
+
+/// TRF-111, FLT-8, INV-15: a subset goes on to a ReplicaSet that is to have pods once all of them are
+/// available, and the weight not before it; until then that is said.
+#[test]
+fn go_on_once_all_pods_are_available() {
+    let mut world = half_way();
+    let old = last(&world).canary_hash.clone();
+    world.advance(100);
+    world.startup = 5;
+    world.set_image("web:v3");
+    let plan = world.settle();
+    let waits = |plan: &Plan| {
+        let mut whys = plan.why.iter();
+        whys.any(|why| {
+            why.reason == Reason::SwitchWaitsForPods && why.object == "DestinationRule/web"
+        })
+    };
+    assert!(waits(&plan), "{:?}", plan.why);
+    assert_eq!(world.size_text(), "2/4+2");
+    assert!(last(&world).keep_hashes);
+    assert_eq!(last(&world).weight, 0);
+    let weights = world.now_status().canary.weights.unwrap();
+    assert_eq!(weights.canary.pod_template_hash, old, "not there yet");
+    let plan = world.after(6);
+    assert!(!waits(&plan), "{:?}", plan.why);
+    let on = last(&world);
+    assert_eq!(on.weight, 50);
+    assert_eq!(on.canary_hash, world.now_status().current_pod_hash);
+    assert!(!on.keep_hashes);
+}
+
+/// TRF-9, FLT-6: the weight goes before the subset only where there is a weight to take away.
+#[test]
+fn without_a_weight_one_write_is_enough() {
+    let mut world = half_way();
+    let ahead = |world: &World| {
+        let mut routes = world.routes.iter();
+        routes.any(|want| want.weight_before_hash)
+    };
+    assert!(!ahead(&world), "{:?}", world.routes);
+    world.set_image("web:v3");
+    world.settle();
+    assert!(
+        ahead(&world),
+        "half of the requests were on the second version"
+    );
 }

@@ -89,3 +89,55 @@ fn the_worst_template_tells_why() {
     world.pass();
     assert_eq!(world.phase(), "Failed too late");
 }
+
+/// EXP-15: an analysis that has failed counts, whatever others have not begun by then.
+#[test]
+fn a_failure_counts_before_the_others_begin() {
+    for required in [false, true] {
+        let analyses = json!([
+            { "name": "check", "templateName": "ok" },
+            { "name": "later", "templateName": "ok", "requiredForCompletion": required },
+        ]);
+        let mut world =
+            World::new(json!({ "templates": [template("a", json!({}))], "analyses": analyses }));
+        world.settle();
+        world.edit(|e| {
+            let runs = &mut e.status.as_mut().unwrap().analysis_runs;
+            runs.retain(|run| run.name == "check");
+        });
+        world.seen.analysis_runs.remove("ab-later");
+        world.measured("ab-check", AnalysisPhase::Failed);
+        world.pass();
+        assert_eq!(world.phase(), "Failed", "required: {required}");
+    }
+}
+
+/// EXP-8: without a delay pods go in the pass that ends their template, and a deadline from before the
+/// delay was taken away does not hold them up.
+#[test]
+fn without_a_delay_pods_go_at_once() {
+    let spec = |delay: i32| {
+        json!({ "duration": "1m", "scaleDownDelaySeconds": delay,
+            "templates": [template("a", json!({}))] })
+    };
+    let size = |world: &World| world.seen.replica_sets[0].spec.replicas;
+    for before in [0, 30] {
+        let mut world = World::new(spec(before));
+        world.settle();
+        world.second = 61;
+        if before > 0 {
+            world.pass();
+            world.pass();
+            let set = &world.seen.replica_sets[0];
+            assert!(set.annotation(keys::SCALE_DOWN_DEADLINE).is_some());
+            assert_eq!(size(&world), Some(1));
+            world.edit(|e| e.spec.scale_down_delay_seconds = Some(0));
+        } else {
+            world.pass();
+        }
+        world.pass();
+        assert_eq!(size(&world), Some(0), "delay before: {before} s");
+        let set = &world.seen.replica_sets[0];
+        assert_eq!(set.annotation(keys::SCALE_DOWN_DEADLINE), None);
+    }
+}
