@@ -277,7 +277,9 @@ struct Walk {
 impl Walk {
     fn to(&mut self, replicas: i32, weight: i32, surge: &str, unavailable: &str) -> Vec<String> {
         let mut seen = Vec::new();
-        for _ in 0..50 {
+        // Where one pod moves at a time, each that goes and each that comes is a write of its own.
+        let writes = self.canary.spec + self.stable.spec + 2 * (replicas + 1);
+        for _ in 0..=writes {
             let want = next(&Sizes {
                 replicas,
                 weight,
