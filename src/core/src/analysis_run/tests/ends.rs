@@ -6,7 +6,7 @@ fn two(first: Value) -> AnalysisRun {
     analysis_run("r", [first, metric("other", json!({ "interval": "1h" }))])
 }
 
-/// ANA-19: what is open is stopped once, and the run ends with that, also where a provider does not say that it
+/// ANA-11, ANA-19: what is open is stopped once, and the run ends with that, also where a provider does not say that it
 /// has ended.
 #[test]
 fn what_is_open_is_stopped_once() {
@@ -23,7 +23,7 @@ fn what_is_open_is_stopped_once() {
     assert!(play.status().phase.completed());
 }
 
-/// ANA-19, ASE-13: of a run that is being stopped, what only answers a question is given up; what leaves
+/// ANA-10, ANA-11: of a run that is being stopped, what only answers a question is given up; what leaves
 /// something behind is waited for.
 #[test]
 fn only_what_leaves_traces_is_waited_for() {

@@ -11,7 +11,7 @@ fn texts_are_masked() {
     assert_eq!(masked(&["", "other"]), "token-2 and tok");
 }
 
-/// CTL-4, ANA-20: something that runs is looked after without the Secret that it was started with.
+/// ANA-30, ANA-31: something that runs is looked after without the Secret that it was started with.
 #[test]
 fn a_running_metric_is_known_without_its_secret() {
     let mut run = analysis_run(

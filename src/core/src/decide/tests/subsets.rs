@@ -96,7 +96,7 @@ fn go_on_once_all_pods_are_available() {
     assert!(!on.keep_hashes);
 }
 
-/// TRF-9, FLT-6: the weight goes before the subset only where there is a weight to take away.
+/// TRF-9: the weight goes before the subset only where there is a weight to take away.
 #[test]
 fn without_a_weight_one_write_is_enough() {
     let mut world = half_way();
