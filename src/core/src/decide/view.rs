@@ -399,8 +399,11 @@ impl View {
         self.touched.remove(name);
     }
 
+    /// Once a plan: a pass that follows in it may come to the same.
     pub(crate) fn tell(&mut self, event: Event) {
-        self.events.push(event);
+        if !self.events.contains(&event) {
+            self.events.push(event);
+        }
     }
 
     pub(crate) fn wake_at(&mut self, at: Timestamp) {

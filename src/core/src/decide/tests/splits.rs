@@ -5,6 +5,7 @@ use sluice_crds::rollout::PingPongSpec;
 
 use super::{deployed, istio};
 use crate::observed::ServiceView;
+use crate::plan::Action;
 use crate::testing::world::World;
 use crate::testing::{pause, rollout, scale, weight};
 use crate::traffic::Verification;
@@ -86,9 +87,30 @@ fn ping_and_pong_wait_for_the_router() {
     );
     assert!(said(&plan), "{:?}", plan.why);
     world.verification = Verification::Verified;
+    // What follows for certain follows in the same plan: with the Service there, its share.
+    let plan = world.step();
+    let mut actions = plan.actions.iter().map(|planned| &planned.action);
+    let switched =
+        |action: &Action| matches!(action, Action::PatchService { name, .. } if name == "pong");
+    assert!(actions.any(switched), "{:?}", plan.actions);
+    let shared = |action: &Action| matches!(action, Action::Route(want) if want.weight == 50);
+    assert!(actions.any(shared), "{:?}", plan.actions);
     let plan = world.settle();
     assert_eq!(world.services["pong"].pod_hash(), third);
     assert!(!said(&plan), "{:?}", plan.why);
+}
+
+/// CTL-63, TRF-13: a plan of several passes tells once that a router failed to answer.
+#[test]
+fn a_plan_tells_a_failure_once() {
+    let mut world = half_way();
+    world.verification = Verification::Failed("timeout".to_owned());
+    for _ in 0..3 {
+        let plan = world.step();
+        let told = plan.events.iter();
+        let told = told.filter(|event| event.reason == "WeightVerifyError");
+        assert_eq!(told.count(), 1, "{:?}", plan.events);
+    }
 }
 
 /// TRF-5, FLT-9: aborted before it got any request, a canary gives its Service back to stable, though that
