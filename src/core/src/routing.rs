@@ -416,6 +416,17 @@ fn canary_service_to_stable(pass: &mut Pass<'_, '_>, gate: Gate) {
     services::point(pass, &canary.canary_service, &hash);
 }
 
+/// Pods that answer and are not on their way out, as far as pods are known: those that a restart has
+/// just evicted are counted by their ReplicaSet for a moment longer.
+fn alive(pass: &Pass<'_, '_>, set: &Set) -> i32 {
+    let Some(pods) = &pass.ctx.seen.pods else {
+        return i32::MAX;
+    };
+    let mine = pods.iter().filter(|pod| pod.owner == set.uid);
+    let alive = mine.filter(|pod| pod.available && !pod.terminating);
+    i32::try_from(alive.count()).unwrap_or(i32::MAX)
+}
+
 /// More traffic for the canary has to wait until its pods can be counted on, until its Service selects
 /// it, and until the split in force is not denied (INV-1).
 fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
@@ -423,7 +434,10 @@ fn hold_back(pass: &mut Pass<'_, '_>, desired: &mut Desired) {
     let Some(canary) = pass.ctx.canary().filter(|_| desired.weight > now) else {
         return;
     };
-    let counted = |set: &Set| set.serving() >= set.available.min(set.spec);
+    let counted = |set: &Set| {
+        let expected = set.available.min(set.spec);
+        set.serving() >= expected && alive(pass, set) >= expected
+    };
     if !pass.new_set().is_none_or(counted) {
         desired.weight = now;
         pass.unproven = true;

@@ -266,3 +266,35 @@ fn a_first_split_with_a_dead_stable() {
     }
     assert!(world.line().ends_with("Healthy"), "{}", world.line());
 }
+
+/// INV-1, CTL-126: a canary whose only pod has just been evicted gets no traffic, although its ReplicaSet
+/// still counts that pod.
+#[test]
+fn an_evicted_pod_gets_no_traffic() {
+    let steps = [scale(1), pause(), weight(100), pause()];
+    let mut world = deployed(istio(rollout("web").replicas(1).canary(steps)));
+    world.set_image("web:v2");
+    world.settle();
+    let hash = world.now_status().current_pod_hash;
+    let uid = world.set_of(&hash).unwrap().metadata.uid.clone().unwrap();
+    world.advance(10);
+    world.edit(|r| r.spec.restart_at = Some(at(5).into()));
+    for _ in 0..4 {
+        world.step();
+        if !world.pods.values().any(|pod| pod.owner == uid) {
+            break;
+        }
+        world.play();
+    }
+    let counted = world.set_of(&hash).unwrap().status.clone().unwrap();
+    assert_eq!(counted.available_replicas, 1);
+    let gone = world.pods.values().all(|pod| pod.owner != uid);
+    assert!(gone, "{}", world.line());
+    world.promote();
+    let asked = world.routes.len();
+    world.step();
+    let asked = &world.routes[asked..];
+    assert!(asked.iter().all(|want| want.weight == 0), "{asked:?}");
+    world.settle();
+    assert!(world.line().contains("weight 100/0"), "{}", world.line());
+}
