@@ -54,6 +54,16 @@ pub(super) fn traffic_to_ready_pods(facts: &Facts<'_>, found: &mut Findings) {
             );
             found.add(1, &*facts.name, message);
         }
+        let early = facts.recorded().is_some_and(|old| {
+            want.weight > old.canary.weight && old.canary.pod_template_hash != want.canary_hash
+        });
+        if want.weight_before_hash && early {
+            let message = format!(
+                "{} parts go to the version before {:?} for a moment",
+                want.weight, want.canary_hash
+            );
+            found.add(1, &*facts.name, message);
+        }
         let grows = facts.recorded().is_some_and(|old| {
             let share = want.max_weight - want.weight;
             // What an Experiment gives back has nowhere else to go.

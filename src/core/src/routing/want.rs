@@ -69,6 +69,11 @@ pub(super) fn want(
     // Managed routes go before the pods that they lead to are others (FLT-31).
     want.weight_before_hash = (old_weight > 0 && (moves || pass.new_available() == 0))
         || (moves && want.remove_managed_routes);
+    if want.weight_before_hash && moves && want.weight > old_weight {
+        // First the version, then its share: the one before may have no pods any more (INV-1).
+        want.weight = old_weight;
+        pass.unproven = true;
+    }
     if let Some(hash) = may_still_carry(pass, routing, &want) {
         want.canary_hash = hash;
         want.weight = want.weight.min(old_weight);

@@ -112,3 +112,37 @@ fn without_a_weight_one_write_is_enough() {
         "half of the requests were on the second version"
     );
 }
+
+/// INV-1, FLT-31: promoted in full while the subset still leads to a superseded version: it goes on
+/// before its share grows, although managed routes are taken away in the same breath.
+#[test]
+fn go_on_before_their_share_grows() {
+    let built = rollout("web").replicas(4).canary([weight(50), pause()]);
+    let mut world = by_subsets(built);
+    world.edit(|rollout| {
+        let managed = serde_json::json!([{ "name": "by-header" }]);
+        let canary = rollout.spec.strategy.canary.as_mut().unwrap();
+        canary.dynamic_stable_scale = true;
+        let routing = canary.traffic_routing.as_mut().unwrap();
+        routing.managed_routes = serde_json::from_value(managed).unwrap();
+    });
+    world.verification = Verification::Verified;
+    world.settle();
+    world.set_image("web:v2");
+    world.settle();
+    world.verification = Verification::NotVerified;
+    world.set_image("web:v3");
+    world.settle();
+    world.promote_full();
+    world.settle();
+    world.verification = Verification::Verified;
+    world.touch();
+    world.settle();
+    assert!(world.line().ends_with("Healthy"), "{}", world.line());
+    for pair in world.routes.windows(2) {
+        let [before, after] = pair else { continue };
+        let moves = before.canary_hash != after.canary_hash;
+        let early = moves && after.weight_before_hash && after.weight > before.weight;
+        assert!(!early, "{before:?}\n{after:?}");
+    }
+}
