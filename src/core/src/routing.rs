@@ -325,8 +325,8 @@ fn canary_behind(pass: &Pass<'_, '_>) -> i32 {
         return pass.new_available();
     };
     let hash = &weights.canary.pod_template_hash;
-    let found = pass.view.sets.iter().find(|set| set.hash == *hash);
-    found.map_or_else(|| pass.new_available(), |set| set.available)
+    pass.available_of(hash)
+        .unwrap_or_else(|| pass.new_available())
 }
 
 /// Traffic that is on its way back follows the pods of stable.

@@ -115,7 +115,6 @@ impl Observer {
         let routed = !matches!(stage.kind, Kind::Basic | Kind::BlueGreen);
         let all = ready(world, "");
         let all_to = destinations(stage, stage.plane.live.as_ref());
-        state.given = others(stage);
         for to in all_to.iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
             if to.hash.is_empty() {
@@ -131,6 +130,7 @@ impl Observer {
         }
         // Where no router can tell, what was asked for counts: more is not known to anybody.
         let split = stage.plane.known();
+        state.given = split.map_or(0, given);
         let all_to = destinations(stage, split);
         for to in all_to.iter().filter(|to| to.share > 0) {
             let has = ready(world, &to.hash);
@@ -288,11 +288,8 @@ fn asked(world: &World, hash: &str) -> i64 {
 }
 
 /// What goes to the destinations of Experiments.
-fn others(stage: &Stage) -> i32 {
-    let split = stage.plane.live.as_ref();
-    split.map_or(0, |split| {
-        split.additional.iter().map(|one| one.weight).sum()
-    })
+fn given(split: &Split) -> i32 {
+    split.additional.iter().map(|one| one.weight).sum()
 }
 
 fn ready_of(world: &World, set: &str) -> i64 {
@@ -329,13 +326,8 @@ fn destinations(stage: &Stage, split: Option<&Split>) -> Vec<Destination> {
         (_, Kind::Basic) if stable.is_empty() => Vec::new(),
         (_, Kind::Basic) | (None, _) => vec![to("stable", behind(stable), 1, 1)],
         (Some(split), kind) => {
-            let Split {
-                weight,
-                whole,
-                additional,
-                ..
-            } = split;
-            let more: i32 = additional.iter().map(|one| one.weight).sum();
+            let Split { weight, whole, .. } = split;
+            let more = given(split);
             let (canary, stable) = if kind == Kind::Subsets {
                 (split.canary_hash.clone(), split.stable_hash.clone())
             } else {
