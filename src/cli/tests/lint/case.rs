@@ -16,6 +16,21 @@ pub(crate) struct Case {
     pub(crate) good: &'static str,
 }
 
+/// The Rollout of these manifests, up to what its pods are.
+macro_rules! web {
+    () => {
+        "apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+"
+    };
+}
+
 pub(crate) const fn case(
     edges: &'static str,
     base: &'static str,
@@ -32,52 +47,39 @@ pub(crate) const fn case(
     }
 }
 
-pub(crate) const BASIC: &str = "
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
+pub(crate) const BASIC: &str = concat!(
+    "
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
   strategy: {canary: {steps: [{setWeight: 25}, {pause: {}}]}}
-";
+"
+);
 
-pub(crate) const ROUTED: &str = "
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
+pub(crate) const ROUTED: &str = concat!(
+    "
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
   strategy:
     canary:
       stableService: web-stable
       canaryService: web-canary
       trafficRouting: {nginx: {stableIngress: web}}
       steps: [{setWeight: 25}, {pause: {}}]
-";
+"
+);
 
-pub(crate) const SUBSETS: &str = "
+pub(crate) const SUBSETS: &str = concat!(
+    "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: web}
 spec: {host: web, subsets: [{name: stable}, {name: canary}]}
 ---
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
   strategy:
     canary:
       trafficRouting:
@@ -85,21 +87,18 @@ spec:
           virtualService: {name: web}
           destinationRule: {name: web, stableSubsetName: stable, canarySubsetName: canary}
       steps: [{setWeight: 25}, {pause: {}}]
-";
+"
+);
 
-pub(crate) const BLUE_GREEN: &str = "
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1'}]}
+pub(crate) const BLUE_GREEN: &str = concat!(
+    "
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1'}]}
   strategy:
     blueGreen: {activeService: web, previewService: web-next}
-";
+"
+);
 
 pub(crate) const BORROWED: &str = "
 apiVersion: apps/v1
@@ -126,7 +125,8 @@ spec:
   strategy: {canary: {stableService: web-stable, steps: [{setWeight: 25}, {pause: {}}]}}
 ";
 
-pub(crate) const ANALYSED: &str = "
+pub(crate) const ANALYSED: &str = concat!(
+    "
 apiVersion: v1
 kind: Secret
 metadata: {name: token}
@@ -147,15 +147,9 @@ spec:
     successCondition: result[0] < 0.05
     provider: {prometheus: {address: 'http://p', query: 'up{s=\"{{args.service}}\"}'}}
 ---
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
   strategy:
     canary:
       steps:
@@ -163,9 +157,11 @@ spec:
       - analysis:
           templates: [{templateName: rate}]
           args: [{name: service, value: web}]
-";
+"
+);
 
-pub(crate) const EXPERIMENT: &str = "
+pub(crate) const EXPERIMENT: &str = concat!(
+    "
 apiVersion: argoproj.io/v1alpha1
 kind: AnalysisTemplate
 metadata: {name: rate}
@@ -188,15 +184,9 @@ spec:
     successCondition: result[0] == 1
     provider: {prometheus: {address: 'http://p', query: up}}
 ---
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1', ports: [{containerPort: 80}]}]}
   strategy:
     canary:
       stableService: web-stable
@@ -207,9 +197,11 @@ spec:
           duration: 10m
           templates: [{name: old, specRef: stable}, {name: new, specRef: canary, weight: 5}]
           analyses: [{name: a, templateName: rate, args: [{name: service, value: web}]}]
-";
+"
+);
 
-pub(crate) const ALONE: &str = "
+pub(crate) const ALONE: &str = concat!(
+    "
 apiVersion: argoproj.io/v1alpha1
 kind: Experiment
 metadata: {name: trial}
@@ -223,14 +215,9 @@ spec:
       spec: {containers: [{name: web, image: 'web:v1'}]}
   analyses: [{name: a, templateName: rate, args: [{name: service, value: web}]}]
 ---
-apiVersion: argoproj.io/v1alpha1
-kind: Rollout
-metadata: {name: web}
-spec:
-  replicas: 4
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: web, image: 'web:v1'}]}
+",
+    web!(),
+    "    spec: {containers: [{name: web, image: 'web:v1'}]}
   strategy: {canary: {steps: [{setWeight: 25}, {pause: {}}]}}
-";
+"
+);
